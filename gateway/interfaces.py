@@ -1,0 +1,443 @@
+"""The seams: one small Protocol per family. The spine (pipeline, revert, recovery) knows only
+these; ``app`` chooses who stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from gateway.lifecycle import State
+from gateway.model import (
+    Action,
+    Approval,
+    Call,
+    CallRecord,
+    Decision,
+    Deny,
+    EffectState,
+    Finding,
+    Freeze,
+    Hold,
+    Intent,
+    Json,
+    Measured,
+    OnConflict,
+    Outcome,
+    Permit,
+    Reach,
+    RevertJob,
+    Running,
+    Scope,
+    Step,
+    Subject,
+    Undo,
+)
+
+# Called with the name of each step of the walk; crash tests kill the process in it.
+Probe = Callable[[str], None]
+
+
+def no_probe(step: str) -> None:  # noqa: ARG001 - the production probe looks at nothing
+    return None
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+        ...
+
+
+class Identifier(Protocol):
+    async def identify(self, credentials: str, session: str | None) -> Subject:
+        """The subject behind a bearer token. Raises ``Unauthenticated``."""
+        ...
+
+
+# --- deciding -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What policy sees beside subject and action."""
+
+    time: datetime
+    freezes: tuple[Freeze, ...] = ()
+    measured: Measured | None = None
+    counters: Mapping[str, Json] = field(default_factory=dict)
+    reason: str | None = None
+    approval: Approval | None = None
+
+
+class Policy(Protocol):
+    @property
+    def revision(self) -> str:
+        """Names the policies in force; changes with every reload that changes them."""
+        ...
+
+    def document(self, call: Call, action: Action, context: Context) -> dict[str, Json]:
+        """The policy input, version 1."""
+        ...
+
+    async def decide(self, document: Mapping[str, Json]) -> Decision:
+        """Never raises: an engine that fails, times out or answers badly is a ``Deny`` with
+        ``policy.unavailable``."""
+        ...
+
+
+class Guard(Protocol):
+    async def check(self, call: Call, action: Action, decision: Decision) -> Decision:
+        """``decision`` or a stricter one, never a looser one."""
+        ...
+
+
+class FreezeWindows(Protocol):
+    def active(self, now: datetime) -> tuple[Freeze, ...]:
+        """The recurring freezes in force at ``now``."""
+        ...
+
+
+# --- what is protected ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What an attempt has done so far, nothing of it committed. ``result`` is the surface's JSON:
+    for SQL ``{"verb", "columns", "rows", "affected"}`` or ``{"results": [...]}``."""
+
+    measured: Measured
+    result: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """``receipt`` is what ``Upstream.happened`` can be asked by after a crash."""
+
+    undo: Undo
+    receipt: str
+
+
+class Attempt(Protocol):
+    """One open transaction (or one prepared request) of an agent's call. Leaving the context
+    without ``commit`` rolls everything back."""
+
+    async def read(self) -> Outcome:
+        """Runs a proven read behind the engine's own read-only wall."""
+        ...
+
+    async def run(self) -> Ran:
+        """Runs the call in the open transaction and measures it. Raises ``UpstreamError``."""
+        ...
+
+    async def capture(self) -> Captured | Deny:
+        """Images of everything ``run`` changed, proven complete; ``undo.unavailable`` or
+        ``snapshot.failed`` where that cannot be had."""
+        ...
+
+    async def commit(self, permit: Permit) -> Outcome:
+        """Commits, once. An outcome that cannot be told is ``UNKNOWN``, never guessed."""
+        ...
+
+
+class Unwinding(Protocol):
+    """One open transaction that takes calls back. Same duties as ``Attempt``."""
+
+    async def run(self) -> tuple[Step, ...]:
+        """Compares before, after and now and restores, newest call first, uncommitted; one step
+        per call. With ``abort`` a conflict in any step restores nothing."""
+        ...
+
+    async def capture(self) -> Captured | Deny:
+        """The way back from the revert itself."""
+        ...
+
+    async def commit(self, permit: Permit) -> Outcome: ...
+
+
+class Upstream(Protocol):
+    """What is protected. Parse, capture, execute and revert of one kind live together."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def parse(self, call: Call) -> Action | Deny:
+        """What the call would do. What is not understood is a ``Deny``. Executes nothing."""
+        ...
+
+    def attempt(self, call: Call, action: Action) -> AbstractAsyncContextManager[Attempt]: ...
+
+    def unwind(
+        self, call: Call, undos: Sequence[tuple[str, Undo]], on_conflict: OnConflict
+    ) -> AbstractAsyncContextManager[Unwinding]:
+        """``undos``: (call id, its undo), newest first."""
+        ...
+
+    async def happened(self, receipt: str) -> EffectState:
+        """Whether the transaction behind ``receipt`` is committed: ``APPLIED``, ``NONE`` (and it
+        never will be), or ``UNKNOWN`` when the target cannot be asked or it still runs."""
+        ...
+
+
+class ImageReader(Protocol):
+    async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
+        """The images of ``undo`` as ``{"resource", "key", "before", "after"}``, for people."""
+        ...
+
+
+class Resident(Protocol):
+    """A part with a life: ``app`` opens, checks and closes it."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> list[Finding]: ...
+
+
+# --- our memory -----------------------------------------------------------------------------
+
+
+class CallStore(Protocol):
+    """The moves of ``lifecycle``. Each is one transaction that also writes one audit entry.
+    Every method may raise ``StoreUnavailable`` (``AuditUnavailable``): then nothing was moved."""
+
+    async def refuse(
+        self,
+        call: Call,
+        deny: Deny,
+        *,
+        action: Mapping[str, Json] | None = None,
+        reach: Reach | None = None,
+    ) -> None:
+        """received -> denied. Does not use up the idempotency key. Also held -> denied."""
+        ...
+
+    async def hold(
+        self,
+        call: Call,
+        hold: Hold,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        measured: Measured | None = None,
+    ) -> Approval | Deny:
+        """received -> held, with a waiting approval. ``Deny`` for a key that is taken."""
+        ...
+
+    async def intend(
+        self,
+        call: Call,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        decision: Mapping[str, Json],
+        approval: str | None = None,
+    ) -> Intent | Deny:
+        """received | held -> intent. ``Deny`` ``idempotency.*`` when (subject, key) has a row;
+        ``revert.not_revertible`` when a target of ``call.reverts`` has no undo left or another
+        revert has claimed it."""
+        ...
+
+    async def begin(
+        self, intent: Intent, *, windows: Sequence[Freeze], revision: str, lease: timedelta
+    ) -> Running | Deny:
+        """intent -> executing (reverting for a revert), unless frozen, the approval is not
+        usable, or ``revision`` is not the one that decided: then intent -> denied. Linearizable
+        with ``FreezeStore.freeze``. Freezes do not stop reverts."""
+        ...
+
+    async def permit(
+        self,
+        running: Running,
+        *,
+        undo: Undo | None,
+        receipt: str,
+        measured: Measured,
+        reach: Reach,
+        windows: Sequence[Freeze],
+        expires_at: datetime | None,
+    ) -> Permit | Deny:
+        """Makes image and undo durable, then checks the freeze and the generation again.
+        ``Deny`` leaves the call running: the caller rolls back and settles."""
+        ...
+
+    async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
+        """executing | unknown -> outcome.state. A generation that was taken over raises
+        ``StaleGeneration`` and changes nothing."""
+        ...
+
+
+class StaleGeneration(Exception):
+    """Somebody else took this call over; whoever holds the old token must stop."""
+
+
+class CallRecords(Protocol):
+    async def find(self, subject: str, key: str) -> CallRecord | None:
+        """The call that used this idempotency key."""
+        ...
+
+    async def call(self, id: str) -> CallRecord | None: ...
+
+    async def calls(
+        self,
+        *,
+        session: str | None = None,
+        agent: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        states: Sequence[State] = (),
+        tool: str | None = None,
+        reverts: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[CallRecord], str | None]:
+        """Newest first, and the cursor of the next page. ``reverts``: only (not) revert calls."""
+        ...
+
+
+class RecoveryStore(Protocol):
+    async def take_over(
+        self, *, everything: bool, lease: timedelta
+    ) -> list[tuple[CallRecord, Running | None]]:
+        """Calls whose lease ran out (all unsettled ones when ``everything``: a lone process that
+        has just started), each with the next generation. An ``intent`` becomes ``failed`` with
+        effect none here and comes with ``None``; held calls are left alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """The answer to a freeze: calls that may still land, and those begun that can only fail."""
+
+    freeze: Freeze
+    in_flight: tuple[str, ...]
+
+
+class FreezeStore(Protocol):
+    async def freeze(self, freeze: Freeze) -> Frozen:
+        """Durable when it returns; no call in scope begins or gets a permit afterwards. Sets the
+        epoch. ``in_flight``: running calls in scope at that moment."""
+        ...
+
+    async def lift(self, id: str, *, by: str) -> Freeze | None: ...
+
+    async def freezes(self, *, lifted: bool = False) -> list[Freeze]: ...
+
+    async def in_flight(self, scope: Scope) -> list[str]: ...
+
+
+class ApprovalStore(Protocol):
+    async def approvals(self, *, waiting: bool = True) -> list[Approval]: ...
+
+    async def approval(self, id: str) -> Approval | None: ...
+
+    async def decide_approval(
+        self, id: str, *, approve: bool, by: str, note: str | None
+    ) -> Approval | None:
+        """waiting -> approved | rejected. Rejecting also moves the call held -> denied. ``None``
+        when there is no such waiting approval. One that ran out becomes ``expired``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotInfo:
+    id: str
+    call: str
+    upstream: str
+    kind: str
+    reversibility: str
+    bytes: int
+    sha256: str
+    created_at: datetime
+    expires_at: datetime | None
+    deleted_at: datetime | None
+
+
+class SnapshotStore(Protocol):
+    async def snapshots(
+        self, *, call: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[SnapshotInfo], str | None]: ...
+
+    async def undo_of(self, call: str) -> Undo | None:
+        """Raises ``ImageDamaged`` when the stored image is not the recorded one."""
+        ...
+
+    async def delete_snapshot(self, id: str, *, by: str) -> bool:
+        """Removes the image for good and records it; the call can no longer be reverted."""
+        ...
+
+    async def expire_snapshots(self, now: datetime) -> int: ...
+
+
+class RevertStore(Protocol):
+    async def save_revert(self, job: RevertJob) -> None: ...
+
+    async def revert(self, id: str) -> RevertJob | None: ...
+
+    async def unfinished_reverts(self) -> list[RevertJob]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    name: str
+    roles: tuple[str, ...]
+    token_sha256: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+class AgentStore(Protocol):
+    async def add_agent(self, agent: Agent, *, by: str) -> bool:
+        """False when the name is taken by an agent that is not revoked."""
+        ...
+
+    async def revoke_agent(self, name: str, *, by: str) -> bool: ...
+
+    async def agents(self) -> list[Agent]: ...
+
+    async def agent_by_token(self, token_sha256: str) -> Agent | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """``body`` is the canonical JSON text that was hashed, byte for byte."""
+
+    seq: int
+    hash: str
+    body: str
+
+
+class AuditStore(Protocol):
+    async def entries(self, *, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
+        """Entries with ``seq > after``, ascending."""
+        ...
+
+    async def record(self, event: str, body: Mapping[str, Json]) -> None:
+        """One entry for an act that is not a move of a call: an admin's read or change."""
+        ...
+
+
+class Store(
+    CallStore,
+    CallRecords,
+    RecoveryStore,
+    FreezeStore,
+    ApprovalStore,
+    SnapshotStore,
+    RevertStore,
+    AgentStore,
+    AuditStore,
+    Protocol,
+):
+    """Everything a store does; each part of the gateway asks only for the family it needs."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def ready(self) -> None:
+        """Proves with a real durable write that calls can be recorded. Raises
+        ``StoreUnavailable``."""
+        ...
