@@ -1,0 +1,113 @@
+"""One decision: policy over the parsed action, then the guards, which can only tighten it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gateway.interfaces import Clock, Context, FreezeStore, FreezeWindows, Policy
+from gateway.model import (
+    Action,
+    ActionClass,
+    Approval,
+    Call,
+    Decision,
+    Deny,
+    Freeze,
+    Json,
+    Measured,
+    Obligations,
+    Reach,
+    Reversibility,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """The pure parts of the guards, handed in so that the walk knows no guard by name."""
+
+    reach: Callable[[Call, Action, tuple[str, ...]], Reach]
+    frozen: Callable[[Reach, tuple[Freeze, ...], datetime], Deny | None]
+    extent: Callable[[Measured, Obligations], Deny | None]
+
+
+class Decider:
+    """``judges`` are consulted after ``policy``; the stored freezes are read for policy to see and
+    to refuse early, while the store alone makes the freeze linearizable."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        judges: Judges,
+        windows: FreezeWindows,
+        store: FreezeStore,
+        clock: Clock,
+    ) -> None:
+        self._policy = policy
+        self._judges = judges
+        self._windows = windows
+        self._store = store
+        self._clock = clock
+
+    @property
+    def revision(self) -> str:
+        return self._policy.revision
+
+    def windows(self) -> tuple[Freeze, ...]:
+        """The recurring freezes in force now."""
+        return self._windows.active(self._clock.now())
+
+    def reach(self, call: Call, action: Action, tables: tuple[str, ...] = ()) -> Reach:
+        return self._judges.reach(call, action, tables)
+
+    def extent(self, measured: Measured, obligations: Obligations) -> Deny | None:
+        return self._judges.extent(measured, obligations)
+
+    def document(self, call: Call, action: Action, context: Context) -> dict[str, Json]:
+        return self._policy.document(call, action, context)
+
+    def action_json(self, call: Call, action: Action) -> Mapping[str, Json]:
+        """The action as policy sees it, for the call's row."""
+        document = self.document(call, action, Context(time=call.received_at))
+        shown: Mapping[str, Json] = document["action"]
+        return shown
+
+    async def decide(self, call: Call, action: Action) -> Decision:
+        return await self.judge(call, action, await self.context(call))
+
+    async def judge(self, call: Call, action: Action, context: Context) -> Decision:
+        if not action.effects and action.cls is not ActionClass.READ:
+            # `every` over nothing is true in Rego: an action without effects never reaches it.
+            return Deny(reason="action.unsupported", detail="The action's effects are not known.")
+        decision = await self._policy.decide(self._policy.document(call, action, context))
+        if isinstance(decision, Deny):
+            return decision
+        reach = self._judges.reach(call, action, ())
+        stopped = self._judges.frozen(reach, context.freezes, context.time)
+        if stopped is not None:
+            return replace(stopped, revision=decision.revision)
+        irreversible = action.reversibility is Reversibility.IRREVERSIBLE
+        if irreversible and not decision.obligations.irreversible:
+            return Deny(
+                reason="undo.unavailable",
+                detail=f"This cannot be undone exactly: {action.why_irreversible}. Policy does not "
+                "allow it to run without a way back.",
+                revision=decision.revision,
+            )
+        return decision
+
+    async def context(
+        self,
+        call: Call,
+        *,
+        measured: Measured | None = None,
+        approval: Approval | None = None,
+    ) -> Context:
+        now = self._clock.now()
+        stored = await self._store.freezes()
+        active = tuple(f for f in (*self._windows.active(now), *stored) if f.active(now))
+        return Context(
+            time=now, freezes=active, measured=measured, reason=call.reason, approval=approval
+        )

@@ -1,0 +1,80 @@
+"""The calls that this process is carrying out: shielded from callers that go away, and stopped
+only while nothing can have landed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.errors import Overloaded
+from gateway.model import Reply
+
+
+@dataclass(slots=True)
+class _Flight:
+    task: asyncio.Task[Reply]
+    cancellable: bool = False
+
+
+class Flights:
+    """``most`` bounds how many calls run at once; one more raises ``Overloaded``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._flights: dict[str, _Flight] = {}
+
+    async def fly(self, id: str, walk: Coroutine[Any, Any, Reply]) -> Reply:
+        """Runs ``walk`` to its end even if the caller is cancelled."""
+        if len(self._flights) >= self._most:
+            walk.close()
+            raise Overloaded("Too many calls are running. Nothing was done; try again shortly.")
+        task = asyncio.create_task(walk, name=f"call {id}")
+        self._flights[id] = _Flight(task)
+        task.add_done_callback(lambda _: self._flights.pop(id, None))
+        return await asyncio.shield(task)
+
+    @contextmanager
+    def cancellable(self, id: str) -> Iterator[None]:
+        """The stretch of the walk in which ``cancel`` may stop the call."""
+        flight = self._flights.get(id)
+        if flight is None:
+            yield
+            return
+        flight.cancellable = True
+        try:
+            yield
+        finally:
+            flight.cancellable = False
+
+    def seal(self, id: str) -> None:
+        """From here on the call can land: ``cancel`` leaves it alone."""
+        flight = self._flights.get(id)
+        if flight is not None:
+            flight.cancellable = False
+
+    async def cancel(self, id: str) -> bool:
+        """Stops the call if that is still possible, and waits until it has ended."""
+        flight = self._flights.get(id)
+        if flight is None or not flight.cancellable:
+            return False
+        flight.task.cancel()
+        await asyncio.wait([flight.task])
+        return True
+
+    async def land(self, timeout_s: float) -> int:
+        """Waits for all flights; the number still in the air after ``timeout_s``."""
+        tasks = [flight.task for flight in self._flights.values()]
+        if not tasks:
+            return 0
+        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+        return len(pending)
+
+
+def clear_cancellation() -> None:
+    """Called by the task that handled its own cancellation and goes on to settle."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

@@ -1,0 +1,1 @@
+"""Guards run after policy and can only tighten what it decided."""

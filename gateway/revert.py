@@ -1,0 +1,417 @@
+"""The walk back: one call, a session, or what an agent did since a time.
+
+A revert is a call of its own: it has an intent, a permit, images and a way back. All calls of one
+upstream are taken back newest first in one transaction of that upstream, so a chain either comes
+back whole or not at all; across upstreams each group stands alone and the job says what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from gateway.audit import digest_of
+from gateway.errors import (
+    ImageDamaged,
+    Malformed,
+    NotFound,
+    SnapshotFailed,
+    StoreUnavailable,
+    UpstreamError,
+)
+from gateway.interfaces import Clock, Probe, Store, Unwinding, Upstream, no_probe
+from gateway.lifecycle import REVERTIBLE, State
+from gateway.model import (
+    ActionClass,
+    Call,
+    CallRecord,
+    Deny,
+    EffectState,
+    Json,
+    Measured,
+    OnConflict,
+    Outcome,
+    Reach,
+    RevertJob,
+    Running,
+    Step,
+    Subject,
+    Surface,
+    Undo,
+)
+from gateway.steps import (
+    cannot,
+    failed_steps,
+    foreseen_only,
+    is_open,
+    left_alone,
+    nothing_restored,
+    ordered_like,
+    verdict_of,
+)
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertRequest:
+    """``target`` holds ``call``, or ``session``, or ``agent`` with ``since`` (and ``until``);
+    times are aware datetimes."""
+
+    target: Mapping[str, Json]
+    by: str
+    plan: bool = False
+    on_conflict: OnConflict = OnConflict.ABORT
+    reason: str | None = None
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The calls of one upstream, newest first, each with its undo."""
+
+    upstream: str
+    undos: tuple[tuple[str, Undo], ...]
+
+
+class Reverter:
+    def __init__(
+        self,
+        *,
+        upstreams: Mapping[str, Upstream],
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        revision: Callable[[], str],
+        lease: timedelta,
+        retention: timedelta | None,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._upstreams = upstreams
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._revision = revision
+        self._lease = lease
+        self._retention = retention
+        self._probe = probe
+        self._running: set[asyncio.Task[RevertJob]] = set()
+
+    async def revert(self, request: RevertRequest) -> RevertJob:
+        """Plans or carries out the request and returns the job with one step per call. Raises
+        ``NotFound`` for an unknown call and ``Malformed`` for a target that names nothing."""
+        now = self._clock.now()
+        job = RevertJob(
+            id=self._new_id("rev"),
+            target=_shown(request.target),
+            on_conflict=request.on_conflict,
+            plan=request.plan,
+            reason=request.reason,
+            requested_by=request.by,
+            state="planned" if request.plan else "running",
+            steps=(),
+            created_at=now,
+            updated_at=now,
+        )
+        records = await self._select(request.target)
+        if request.plan:
+            return await self._plan(job, records)
+        await self._store.save_revert(job)
+        self._probe("back.saved")
+        task = asyncio.create_task(self._carry_out(job, records), name=f"revert {job.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task) if request.wait else job
+
+    async def resume(self) -> list[RevertJob]:
+        """Finishes the jobs that a crash interrupted: groups that landed stay, others run now."""
+        jobs = []
+        for job in await self._store.unfinished_reverts():
+            records = await self._select(_times(job.target))
+            jobs.append(await self._carry_out(job, records))
+        return jobs
+
+    async def close(self, timeout_s: float) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+    # --- what to take back ----------------------------------------------------------------
+
+    async def _select(self, target: Mapping[str, Json]) -> list[CallRecord]:
+        """The calls with an effect, known or possible, newest first."""
+        if "call" in target:
+            record = await self._store.call(target["call"])
+            if record is None:
+                raise NotFound("There is no such call.")
+            return [record]
+        if "session" not in target and not ("agent" in target and "since" in target):
+            raise Malformed("Name a call, a session, or an agent with since.")
+        found: list[CallRecord] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._store.calls(
+                session=target.get("session"),
+                agent=target.get("agent"),
+                since=target.get("since"),
+                until=target.get("until"),
+                reverts=False,
+                limit=PAGE,
+                cursor=cursor,
+            )
+            found.extend(r for r in page if r.effect is not EffectState.NONE or is_open(r))
+            if cursor is None:
+                return found
+
+    async def _grouped(
+        self, job: RevertJob, records: Sequence[CallRecord]
+    ) -> tuple[list[_Group], list[Step]]:
+        """What can be taken back, by upstream, and a step for each call that cannot."""
+        undos: dict[str, list[tuple[str, Undo]]] = {}
+        steps: list[Step] = []
+        for record in records:
+            done = await self._done(job, record)
+            if done is not None:
+                steps.append(done)
+                continue
+            undo = await self._undo_of(record)
+            if isinstance(undo, Step):
+                steps.append(undo)
+            else:
+                undos.setdefault(record.call.tool, []).append((record.call.id, undo))
+        groups = [_Group(upstream=name, undos=tuple(found)) for name, found in undos.items()]
+        return groups, steps
+
+    async def _done(self, job: RevertJob, record: CallRecord) -> Step | None:
+        """The step of a call that this very job took back before it was interrupted."""
+        if record.reverted_by is None:
+            return None
+        reverter = await self._store.call(record.reverted_by)
+        if reverter is None or reverter.call.request.get("job") != job.id:
+            return None
+        steps = reverter.outcome.steps if reverter.outcome else ()
+        return next((s for s in steps if s.call == record.call.id), None)
+
+    async def _undo_of(self, record: CallRecord) -> Undo | Step:
+        why = None
+        if is_open(record):
+            why = f"its outcome is not settled (state {record.state})"
+            return cannot(record, why, reason="outcome.unknown")
+        if record.state not in REVERTIBLE or record.effect is not EffectState.APPLIED:
+            why = "it had no effect"
+        elif record.reverted_by is not None:
+            why = f"it was reverted by {record.reverted_by}; revert that call to redo this one"
+        elif record.call.tool not in self._upstreams:
+            why = "its source is no longer configured"
+        if why is not None:
+            return cannot(record, why)
+        try:
+            undo = await self._store.undo_of(record.call.id)
+        except ImageDamaged as error:
+            return cannot(record, error.detail)
+        if undo is None or not record.undo.available:
+            return cannot(record, f"it has no way back ({record.undo.reversibility})")
+        return undo
+
+    # --- plan and revert ------------------------------------------------------------------
+
+    async def _plan(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
+        groups, steps = await self._grouped(job, records)
+        for group in groups:
+            steps.extend(await self._rehearse(job, group))
+        return replace(job, steps=ordered_like(steps, records), updated_at=self._clock.now())
+
+    async def _rehearse(self, job: RevertJob, group: _Group) -> tuple[Step, ...]:
+        """The steps as they would be now, from a transaction that is rolled back."""
+        call = self._revert_call(job, group)
+        try:
+            unwound = self._upstreams[group.upstream].unwind(call, group.undos, job.on_conflict)
+            async with unwound as unwinding:
+                steps = await unwinding.run()
+        except UpstreamError as error:
+            return failed_steps(group.upstream, group.undos, error.reason, error.detail)
+        return tuple(replace(s, state="planned") if s.state == "reverted" else s for s in steps)
+
+    async def _carry_out(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
+        groups, steps = await self._grouped(job, records)
+        if job.on_conflict is OnConflict.ABORT and len(groups) > 1:
+            # All or nothing must hold across upstreams as far as it can be foreseen.
+            foreseen = [s for g in groups for s in await self._rehearse(job, g)]
+            if any(s.state in ("conflict", "failed") for s in foreseen):
+                return await self._finish(job, [*steps, *foreseen_only(foreseen)], records)
+        for group in groups:
+            steps.extend(await self._take_back(job, group))
+        return await self._finish(job, steps, records)
+
+    async def _take_back(self, job: RevertJob, group: _Group) -> tuple[Step, ...]:
+        call = self._revert_call(job, group)
+        reach = _reach(call)
+        intent = await self._store.intend(
+            call,
+            action=_action(call),
+            reach=reach,
+            decision={"decision": "allow", "reasons": ["admin"], "revision": self._revision()},
+        )
+        if isinstance(intent, Deny):
+            return failed_steps(group.upstream, group.undos, intent.reason, intent.detail)
+        self._probe("back.intended")
+        running = await self._store.begin(
+            intent, windows=(), revision=self._revision(), lease=self._lease
+        )
+        if isinstance(running, Deny):
+            return failed_steps(group.upstream, group.undos, running.reason, running.detail)
+        self._probe("back.begun")
+        outcome = await self._unwind(job, call, group, running, reach)
+        self._probe("back.landed")
+        if outcome.state is not State.UNKNOWN:
+            await self._store.settle(running, outcome)
+            self._probe("back.settled")
+        return outcome.steps
+
+    async def _unwind(
+        self, job: RevertJob, call: Call, group: _Group, running: Running, reach: Reach
+    ) -> Outcome:
+        try:
+            unwound = self._upstreams[group.upstream].unwind(call, group.undos, job.on_conflict)
+            async with unwound as unwinding:
+                steps = await unwinding.run()
+                self._probe("back.ran")
+                if not any(s.restored for s in steps) or _aborted(job, steps):
+                    return nothing_restored(steps)
+                return await self._land(unwinding, steps, running, reach)
+        except (UpstreamError, SnapshotFailed) as error:
+            certain = not isinstance(error, UpstreamError) or error.proves_no_effect
+            state, effect = (
+                (State.FAILED, EffectState.NONE)
+                if certain
+                else (State.UNKNOWN, EffectState.UNKNOWN)
+            )
+            refusal = Deny(reason=error.reason, detail=error.detail, effect=effect)
+            steps = failed_steps(group.upstream, group.undos, error.reason, error.detail)
+            return Outcome(state=state, effect=effect, refusal=refusal, steps=steps)
+
+    async def _land(
+        self, unwinding: Unwinding, steps: tuple[Step, ...], running: Running, reach: Reach
+    ) -> Outcome:
+        captured = await unwinding.capture()
+        if isinstance(captured, Deny):
+            return Outcome(
+                state=State.FAILED,
+                effect=EffectState.NONE,
+                refusal=captured,
+                steps=tuple(
+                    replace(
+                        s,
+                        state="failed",
+                        restored=0,
+                        reason=captured.reason,
+                        detail=captured.detail,
+                    )
+                    for s in steps
+                ),
+            )
+        self._probe("back.captured")
+        permit = await self._store.permit(
+            running,
+            # The steps travel with the undo, so that recovery can report them after a crash.
+            undo=replace(
+                captured.undo,
+                manifest={**captured.undo.manifest, "steps": [s.as_json() for s in steps]},
+            ),
+            receipt=captured.receipt,
+            measured=Measured(),
+            reach=reach,
+            windows=(),
+            expires_at=self._clock.now() + self._retention if self._retention else None,
+        )
+        if isinstance(permit, Deny):
+            return Outcome(
+                state=State.FAILED, effect=EffectState.NONE, refusal=permit, steps=left_alone(steps)
+            )
+        self._probe("back.permitted")
+        landed = await unwinding.commit(permit)
+        if landed.state is State.SUCCEEDED:
+            return replace(landed, state=State.REVERTED, steps=steps)
+        refusal = landed.refusal or Deny(reason="outcome.unknown", detail="Not known yet.")
+        failed = tuple(
+            replace(s, state="failed", restored=0, reason=refusal.reason, detail=refusal.detail)
+            for s in steps
+        )
+        return replace(landed, steps=failed)
+
+    async def _finish(
+        self, job: RevertJob, steps: Sequence[Step], records: Sequence[CallRecord]
+    ) -> RevertJob:
+        ordered = ordered_like(steps, records)
+        done = replace(job, state=verdict_of(ordered), steps=ordered, updated_at=self._clock.now())
+        try:
+            await self._store.save_revert(done)
+        except StoreUnavailable:
+            # The calls are settled; ``resume`` writes the job's end from them.
+            return replace(done, state="running")
+        self._probe("back.finished")
+        return done
+
+    def _revert_call(self, job: RevertJob, group: _Group) -> Call:
+        targets = tuple(call for call, _ in group.undos)
+        request = {
+            "revert": list(targets),
+            "on_conflict": str(job.on_conflict),
+            "job": job.id,
+        }
+        return Call(
+            id=self._new_id("call"),
+            subject=Subject(id=job.requested_by, roles=("admin",), session=job.id),
+            surface=Surface.ADMIN,
+            tool=group.upstream,
+            request=request,
+            digest=digest_of(Surface.ADMIN, group.upstream, request),
+            received_at=self._clock.now(),
+            reason=job.reason,
+            reverts=targets,
+        )
+
+
+def _aborted(job: RevertJob, steps: Sequence[Step]) -> bool:
+    return job.on_conflict is OnConflict.ABORT and any(
+        s.state in ("conflict", "failed") for s in steps
+    )
+
+
+def _reach(call: Call) -> Reach:
+    return Reach(
+        surface=call.surface,
+        tool=call.tool,
+        agent=call.subject.id,
+        cls=ActionClass.ADMIN,
+        verbs=("revert",),
+        tables=(),
+    )
+
+
+def _action(call: Call) -> dict[str, Json]:
+    return {
+        "surface": str(call.surface),
+        "tool": call.tool,
+        "name": "revert",
+        "class": str(ActionClass.ADMIN),
+        "reversibility": "exact",
+        "idempotent": False,
+        "digest": call.digest,
+        "effects": [],
+        "sql": None,
+        "http": None,
+        "mcp": None,
+    }
+
+
+def _shown(target: Mapping[str, Json]) -> dict[str, Json]:
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in target.items()}
+
+
+def _times(target: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        k: datetime.fromisoformat(v) if k in ("since", "until") and v else v
+        for k, v in target.items()
+    }

@@ -1,0 +1,21 @@
+"""Bounds of one SQL source: how much a call may read, change, capture, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlLimits:
+    """Sizes in bytes, times in seconds. ``max_capture_rows`` and ``max_capture_bytes`` bound the
+    row images of one call; beyond them the call is refused, or falls back on a mechanism without
+    row images where the database has one."""
+
+    max_sql_bytes: int = 256 * 1024
+    max_result_rows: int = 10_000
+    max_result_bytes: int = 8 * 1024 * 1024
+    max_capture_rows: int = 1_000_000
+    max_capture_bytes: int = 512 * 1024 * 1024
+    statement_timeout_s: float = 30.0
+    lock_timeout_s: float = 5.0
+    parse_timeout_s: float = 2.0
