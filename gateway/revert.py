@@ -14,15 +14,12 @@ from datetime import datetime, timedelta
 
 from gateway.audit import digest_of
 from gateway.errors import (
-    ImageDamaged,
-    Malformed,
-    NotFound,
     SnapshotFailed,
     StoreUnavailable,
     UpstreamError,
 )
 from gateway.interfaces import Clock, Probe, Store, Unwinding, Upstream, no_probe
-from gateway.lifecycle import REVERTIBLE, State
+from gateway.lifecycle import State
 from gateway.model import (
     ActionClass,
     Call,
@@ -39,20 +36,16 @@ from gateway.model import (
     Step,
     Subject,
     Surface,
-    Undo,
 )
+from gateway.selection import Group, Selection
 from gateway.steps import (
-    cannot,
     failed_steps,
     foreseen_only,
-    is_open,
     left_alone,
     nothing_restored,
     ordered_like,
     verdict_of,
 )
-
-PAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +59,6 @@ class RevertRequest:
     on_conflict: OnConflict = OnConflict.ABORT
     reason: str | None = None
     wait: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """The calls of one upstream, newest first, each with its undo."""
-
-    upstream: str
-    undos: tuple[tuple[str, Undo], ...]
 
 
 class Reverter:
@@ -97,6 +82,7 @@ class Reverter:
         self._lease = lease
         self._retention = retention
         self._probe = probe
+        self._selection = Selection(store, upstreams.keys())
         self._running: set[asyncio.Task[RevertJob]] = set()
 
     async def revert(self, request: RevertRequest) -> RevertJob:
@@ -115,7 +101,7 @@ class Reverter:
             created_at=now,
             updated_at=now,
         )
-        records = await self._select(request.target)
+        records = await self._selection.records(request.target)
         if request.plan:
             return await self._plan(job, records)
         await self._store.save_revert(job)
@@ -129,7 +115,7 @@ class Reverter:
         """Finishes the jobs that a crash interrupted: groups that landed stay, others run now."""
         jobs = []
         for job in await self._store.unfinished_reverts():
-            records = await self._select(_times(job.target))
+            records = await self._selection.records(_times(job.target))
             jobs.append(await self._carry_out(job, records))
         return jobs
 
@@ -137,92 +123,15 @@ class Reverter:
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
 
-    # --- what to take back ----------------------------------------------------------------
-
-    async def _select(self, target: Mapping[str, Json]) -> list[CallRecord]:
-        """The calls with an effect, known or possible, newest first."""
-        if "call" in target:
-            record = await self._store.call(target["call"])
-            if record is None:
-                raise NotFound("There is no such call.")
-            return [record]
-        if "session" not in target and not ("agent" in target and "since" in target):
-            raise Malformed("Name a call, a session, or an agent with since.")
-        found: list[CallRecord] = []
-        cursor: str | None = None
-        while True:
-            page, cursor = await self._store.calls(
-                session=target.get("session"),
-                agent=target.get("agent"),
-                since=target.get("since"),
-                until=target.get("until"),
-                reverts=False,
-                limit=PAGE,
-                cursor=cursor,
-            )
-            found.extend(r for r in page if r.effect is not EffectState.NONE or is_open(r))
-            if cursor is None:
-                return found
-
-    async def _grouped(
-        self, job: RevertJob, records: Sequence[CallRecord]
-    ) -> tuple[list[_Group], list[Step]]:
-        """What can be taken back, by upstream, and a step for each call that cannot."""
-        undos: dict[str, list[tuple[str, Undo]]] = {}
-        steps: list[Step] = []
-        for record in records:
-            done = await self._done(job, record)
-            if done is not None:
-                steps.append(done)
-                continue
-            undo = await self._undo_of(record)
-            if isinstance(undo, Step):
-                steps.append(undo)
-            else:
-                undos.setdefault(record.call.tool, []).append((record.call.id, undo))
-        groups = [_Group(upstream=name, undos=tuple(found)) for name, found in undos.items()]
-        return groups, steps
-
-    async def _done(self, job: RevertJob, record: CallRecord) -> Step | None:
-        """The step of a call that this very job took back before it was interrupted."""
-        if record.reverted_by is None:
-            return None
-        reverter = await self._store.call(record.reverted_by)
-        if reverter is None or reverter.call.request.get("job") != job.id:
-            return None
-        steps = reverter.outcome.steps if reverter.outcome else ()
-        return next((s for s in steps if s.call == record.call.id), None)
-
-    async def _undo_of(self, record: CallRecord) -> Undo | Step:
-        why = None
-        if is_open(record):
-            why = f"its outcome is not settled (state {record.state})"
-            return cannot(record, why, reason="outcome.unknown")
-        if record.state not in REVERTIBLE or record.effect is not EffectState.APPLIED:
-            why = "it had no effect"
-        elif record.reverted_by is not None:
-            why = f"it was reverted by {record.reverted_by}; revert that call to redo this one"
-        elif record.call.tool not in self._upstreams:
-            why = "its source is no longer configured"
-        if why is not None:
-            return cannot(record, why)
-        try:
-            undo = await self._store.undo_of(record.call.id)
-        except ImageDamaged as error:
-            return cannot(record, error.detail)
-        if undo is None or not record.undo.available:
-            return cannot(record, f"it has no way back ({record.undo.reversibility})")
-        return undo
-
     # --- plan and revert ------------------------------------------------------------------
 
     async def _plan(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
-        groups, steps = await self._grouped(job, records)
+        groups, steps = await self._selection.grouped(job.id, records)
         for group in groups:
             steps.extend(await self._rehearse(job, group))
         return replace(job, steps=ordered_like(steps, records), updated_at=self._clock.now())
 
-    async def _rehearse(self, job: RevertJob, group: _Group) -> tuple[Step, ...]:
+    async def _rehearse(self, job: RevertJob, group: Group) -> tuple[Step, ...]:
         """The steps as they would be now, from a transaction that is rolled back."""
         call = self._revert_call(job, group)
         try:
@@ -234,7 +143,7 @@ class Reverter:
         return tuple(replace(s, state="planned") if s.state == "reverted" else s for s in steps)
 
     async def _carry_out(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
-        groups, steps = await self._grouped(job, records)
+        groups, steps = await self._selection.grouped(job.id, records)
         if job.on_conflict is OnConflict.ABORT and len(groups) > 1:
             # All or nothing must hold across upstreams as far as it can be foreseen.
             foreseen = [s for g in groups for s in await self._rehearse(job, g)]
@@ -244,7 +153,7 @@ class Reverter:
             steps.extend(await self._take_back(job, group))
         return await self._finish(job, steps, records)
 
-    async def _take_back(self, job: RevertJob, group: _Group) -> tuple[Step, ...]:
+    async def _take_back(self, job: RevertJob, group: Group) -> tuple[Step, ...]:
         call = self._revert_call(job, group)
         reach = _reach(call)
         intent = await self._store.intend(
@@ -270,7 +179,7 @@ class Reverter:
         return outcome.steps
 
     async def _unwind(
-        self, job: RevertJob, call: Call, group: _Group, running: Running, reach: Reach
+        self, job: RevertJob, call: Call, group: Group, running: Running, reach: Reach
     ) -> Outcome:
         try:
             unwound = self._upstreams[group.upstream].unwind(call, group.undos, job.on_conflict)
@@ -353,7 +262,7 @@ class Reverter:
         self._probe("back.finished")
         return done
 
-    def _revert_call(self, job: RevertJob, group: _Group) -> Call:
+    def _revert_call(self, job: RevertJob, group: Group) -> Call:
         targets = tuple(call for call, _ in group.undos)
         request = {
             "revert": list(targets),
