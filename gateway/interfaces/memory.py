@@ -1,202 +1,31 @@
-"""The seams: one small Protocol per family. The spine (pipeline, revert, recovery) knows only
-these; ``app`` chooses who stands behind them."""
+"""The seams of our memory: each part of the gateway asks only for the family it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from gateway.lifecycle import State
 from gateway.model import (
-    Action,
     Approval,
     Call,
     CallRecord,
-    Decision,
     Deny,
-    EffectState,
-    Finding,
     Freeze,
     Hold,
     Intent,
     Json,
     Measured,
-    OnConflict,
     Outcome,
     Permit,
     Reach,
     RevertJob,
     Running,
     Scope,
-    Step,
-    Subject,
     Undo,
 )
-
-# Called with the name of each step of the walk; crash tests kill the process in it.
-Probe = Callable[[str], None]
-
-
-def no_probe(step: str) -> None:  # noqa: ARG001 - the production probe looks at nothing
-    return None
-
-
-class Clock(Protocol):
-    def now(self) -> datetime:
-        """The time, aware, UTC."""
-        ...
-
-
-class Identifier(Protocol):
-    async def identify(self, credentials: str, session: str | None) -> Subject:
-        """The subject behind a bearer token. Raises ``Unauthenticated``."""
-        ...
-
-
-# --- deciding -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What policy sees beside subject and action."""
-
-    time: datetime
-    freezes: tuple[Freeze, ...] = ()
-    measured: Measured | None = None
-    counters: Mapping[str, Json] = field(default_factory=dict)
-    reason: str | None = None
-    approval: Approval | None = None
-
-
-class Policy(Protocol):
-    @property
-    def revision(self) -> str:
-        """Names the policies in force; changes with every reload that changes them."""
-        ...
-
-    def document(self, call: Call, action: Action, context: Context) -> dict[str, Json]:
-        """The policy input, version 1."""
-        ...
-
-    async def decide(self, document: Mapping[str, Json]) -> Decision:
-        """Never raises: an engine that fails, times out or answers badly is a ``Deny`` with
-        ``policy.unavailable``."""
-        ...
-
-
-class Guard(Protocol):
-    async def check(self, call: Call, action: Action, decision: Decision) -> Decision:
-        """``decision`` or a stricter one, never a looser one."""
-        ...
-
-
-class FreezeWindows(Protocol):
-    def active(self, now: datetime) -> tuple[Freeze, ...]:
-        """The recurring freezes in force at ``now``."""
-        ...
-
-
-# --- what is protected ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What an attempt has done so far, nothing of it committed. ``result`` is the surface's JSON:
-    for SQL ``{"verb", "columns", "rows", "affected"}`` or ``{"results": [...]}``."""
-
-    measured: Measured
-    result: Mapping[str, Json]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
-    """``receipt`` is what ``Upstream.happened`` can be asked by after a crash."""
-
-    undo: Undo
-    receipt: str
-
-
-class Attempt(Protocol):
-    """One open transaction (or one prepared request) of an agent's call. Leaving the context
-    without ``commit`` rolls everything back."""
-
-    async def read(self) -> Outcome:
-        """Runs a proven read behind the engine's own read-only wall."""
-        ...
-
-    async def run(self) -> Ran:
-        """Runs the call in the open transaction and measures it. Raises ``UpstreamError``."""
-        ...
-
-    async def capture(self) -> Captured | Deny:
-        """Images of everything ``run`` changed, proven complete; ``undo.unavailable`` or
-        ``snapshot.failed`` where that cannot be had."""
-        ...
-
-    async def commit(self, permit: Permit) -> Outcome:
-        """Commits, once. An outcome that cannot be told is ``UNKNOWN``, never guessed."""
-        ...
-
-
-class Unwinding(Protocol):
-    """One open transaction that takes calls back. Same duties as ``Attempt``."""
-
-    async def run(self) -> tuple[Step, ...]:
-        """Compares before, after and now and restores, newest call first, uncommitted; one step
-        per call. With ``abort`` a conflict in any step restores nothing."""
-        ...
-
-    async def capture(self) -> Captured | Deny:
-        """The way back from the revert itself."""
-        ...
-
-    async def commit(self, permit: Permit) -> Outcome: ...
-
-
-class Upstream(Protocol):
-    """What is protected. Parse, capture, execute and revert of one kind live together."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def parse(self, call: Call) -> Action | Deny:
-        """What the call would do. What is not understood is a ``Deny``. Executes nothing."""
-        ...
-
-    def attempt(self, call: Call, action: Action) -> AbstractAsyncContextManager[Attempt]: ...
-
-    def unwind(
-        self, call: Call, undos: Sequence[tuple[str, Undo]], on_conflict: OnConflict
-    ) -> AbstractAsyncContextManager[Unwinding]:
-        """``undos``: (call id, its undo), newest first."""
-        ...
-
-    async def happened(self, receipt: str) -> EffectState:
-        """Whether the transaction behind ``receipt`` is committed: ``APPLIED``, ``NONE`` (and it
-        never will be), or ``UNKNOWN`` when the target cannot be asked or it still runs."""
-        ...
-
-
-class ImageReader(Protocol):
-    async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
-        """The images of ``undo`` as ``{"resource", "key", "before", "after"}``, for people."""
-        ...
-
-
-class Resident(Protocol):
-    """A part with a life: ``app`` opens, checks and closes it."""
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def check(self) -> list[Finding]: ...
-
-
-# --- our memory -----------------------------------------------------------------------------
 
 
 class CallStore(Protocol):

@@ -1,0 +1,75 @@
+"""The nouns. Frozen values that every part passes on; no behaviour beyond what is true of them."""
+
+from __future__ import annotations
+
+from gateway.model.actions import (
+    Action,
+    ActionClass,
+    Call,
+    Effect,
+    EffectState,
+    Json,
+    OnConflict,
+    Resource,
+    Reversibility,
+    SqlAction,
+    Statement,
+    Subject,
+    Surface,
+)
+from gateway.model.decisions import Allow, Decision, Deny, Hold, Obligations
+from gateway.model.freezes import Freeze, Reach, Scope
+from gateway.model.records import (
+    Approval,
+    CallRecord,
+    Conflict,
+    Finding,
+    Measured,
+    Outcome,
+    Reply,
+    RevertJob,
+    RowCounts,
+    Step,
+    Undo,
+    UndoInfo,
+)
+from gateway.model.tokens import Intent, Permit, Running
+
+__all__ = [
+    "Action",
+    "ActionClass",
+    "Allow",
+    "Approval",
+    "Call",
+    "CallRecord",
+    "Conflict",
+    "Decision",
+    "Deny",
+    "Effect",
+    "EffectState",
+    "Finding",
+    "Freeze",
+    "Hold",
+    "Intent",
+    "Json",
+    "Measured",
+    "Obligations",
+    "OnConflict",
+    "Outcome",
+    "Permit",
+    "Reach",
+    "Reply",
+    "Resource",
+    "Reversibility",
+    "RevertJob",
+    "RowCounts",
+    "Running",
+    "Scope",
+    "SqlAction",
+    "Statement",
+    "Step",
+    "Subject",
+    "Surface",
+    "Undo",
+    "UndoInfo",
+]
