@@ -160,6 +160,7 @@ class CallRecord:
     reverted_by: str | None
     lease_until: datetime | None
     updated_at: datetime
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

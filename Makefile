@@ -1,0 +1,75 @@
+# Everything needs Python 3.11 or later and make, nothing else. `make run` is the way in.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+CONFIG ?= config.example.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock schema format clean
+
+help: ## shows this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## serves the demo shop on http://127.0.0.1:8400
+	@exec $(BIN)/holdfast serve --config $(CONFIG)
+
+test: $(DEV) ## runs the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## format, lint, types, import rules, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: $(DEV) ## runs the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(DEV) ## formats and fixes what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: $(DEV) ## writes docs/config.schema.json anew
+	$(BIN)/python -m gateway.config.published > docs/config.schema.json
+
+# Universal: one file serves every platform and every Python from 3.11 on. The project is built
+# without isolation, so what builds it is locked too.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE)
+
+lock: $(VENV)/.created ## resolves the dependencies anew (UPGRADE=--upgrade for newer versions)
+	$(BIN)/python -m pip install --quiet "uv>=0.13"
+	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - -o requirements.lock
+	printf 'hatchling\neditables\n' | $(UV_COMPILE) --group dev --constraint requirements.lock pyproject.toml - \
+		-o requirements-dev.lock
+
+clean: ## removes the virtual environment and caches, never var/
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Holdfast needs Python 3.11 or later; this is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "This Python cannot make virtual environments (on Debian: apt install python3-venv)." >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# A stamp is written last, so an interrupted installation is done again.
+define install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+endef
+
+$(RUNTIME): requirements.lock pyproject.toml | $(VENV)/.created
+	$(call install,requirements.lock)
+
+$(DEV): requirements-dev.lock pyproject.toml | $(VENV)/.created
+	$(call install,requirements-dev.lock)
+	@touch $(RUNTIME)

@@ -1,0 +1,57 @@
+"""Configuration: one YAML file and the environment become one frozen ``Config``.
+
+Nothing else in the gateway reads the environment.
+"""
+
+from __future__ import annotations
+
+from gateway.config.environment import (
+    ADMIN_TOKEN,
+    AGENT_TOKEN,
+    DEFAULT_CONFIG,
+    ClientSettings,
+    RunEnvironment,
+    process_environment,
+    with_tokens,
+)
+from gateway.config.loading import load, parse
+from gateway.config.settings import (
+    AgentSettings,
+    AuditSettings,
+    Config,
+    FreezeWindow,
+    IdentitySettings,
+    LimitSettings,
+    PolicySettings,
+    ScopeSettings,
+    Server,
+    SnapshotSettings,
+    SourceSettings,
+    StoreSettings,
+    TelemetrySettings,
+)
+
+__all__ = [
+    "ADMIN_TOKEN",
+    "AGENT_TOKEN",
+    "DEFAULT_CONFIG",
+    "AgentSettings",
+    "AuditSettings",
+    "ClientSettings",
+    "Config",
+    "FreezeWindow",
+    "IdentitySettings",
+    "LimitSettings",
+    "PolicySettings",
+    "RunEnvironment",
+    "ScopeSettings",
+    "Server",
+    "SnapshotSettings",
+    "SourceSettings",
+    "StoreSettings",
+    "TelemetrySettings",
+    "load",
+    "parse",
+    "process_environment",
+    "with_tokens",
+]

@@ -1,0 +1,215 @@
+"""A YAML file as plain data in which every value knows its line.
+
+Stricter than YAML: keys are unique, only JSON's types exist, anchors and tags are refused. So what
+the file says and what the gateway does cannot be told apart by a trick of the format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from gateway.model import Json
+
+Path = tuple[str | int, ...]
+
+_VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\{)")
+_NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+_TYPES = {f"tag:yaml.org,2002:{name}": name for name in ("str", "int", "float", "bool", "null")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """``line`` counts from 1."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scalar:
+    """One value as it stands in the file: ``written`` before, ``text`` after the environment was
+    read. A value that names a variable is text, quoted or not, until its type is known."""
+
+    written: str
+    text: str
+
+    @property
+    def interpolated(self) -> bool:
+        return _VARIABLE.search(self.written) is not None
+
+    def typed(self) -> Json:
+        """The value that ``text`` would be if it stood in the file."""
+        tag = _Loader("").resolve(yaml.ScalarNode, self.text, (True, False))  # type: ignore[no-untyped-call]
+        return _value(_TYPES.get(tag, "str"), self.text)
+
+    @property
+    def from_environment(self) -> bool:
+        """Nothing of the value is written in the file, not even as a default."""
+        return not _VARIABLE.sub("", self.written) and all(
+            m[1] and not m[2] for m in _VARIABLE.finditer(self.written)
+        )
+
+    @property
+    def default_password(self) -> bool:
+        """A default for a variable is a URL with a password in it."""
+        return any(m[2] and _PASSWORD_IN_URL.search(m[2]) for m in _VARIABLE.finditer(self.written))
+
+
+@dataclass(slots=True, kw_only=True)
+class Document:
+    """``data`` holds what could be read even where there are ``faults``."""
+
+    data: Json = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    keys: dict[Path, int] = field(default_factory=dict)
+    scalars: dict[Path, Scalar] = field(default_factory=dict)
+    unreadable: set[Path] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of ``path``, or of the nearest thing around it that the file has."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def key_line(self, path: Path) -> int:
+        return self.keys.get(path, self.line(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes only. ``true``, ``null`` and numbers as in JSON: ``no`` and ``12:30`` are text."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(
+                problem="anchors and aliases are not accepted", problem_mark=event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+for _name, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("null", r"null|~", "n~"),
+    ("int", r"-?(0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", "-0123456789"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), [*_first]
+    )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
+
+
+def read(text: str, environ: Mapping[str, str]) -> Document:
+    """Never raises for what the file holds: everything wrong is in ``faults``."""
+    document = Document()
+    node = _composed(text)
+    if isinstance(node, Fault):
+        document.faults.append(node)
+    else:
+        document.data = _Builder(document, environ).build(node, ())
+    return document
+
+
+def _composed(text: str) -> yaml.Node | Fault:
+    bad = _NOT_YAML.search(text)
+    if bad is not None:
+        line = text.count("\n", 0, bad.start()) + 1
+        return Fault(line=line, message="YAML: a control character")
+    try:
+        node = _Loader(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = ", ".join(filter(None, (error.context, error.problem)))
+        return Fault(line=mark.line + 1 if mark else 1, message=f"YAML: {message}")
+    except RecursionError:
+        return Fault(line=1, message="YAML: nested too deeply")
+    return Fault(line=1, message="the file is empty") if node is None else node
+
+
+class _Builder:
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+        self._document = document
+        self._environ = environ
+
+    def build(self, node: yaml.Node, path: Path) -> Json:
+        self._document.lines[path] = _line(node)
+        if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
+            return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _TYPES:
+            return self._scalar(node, path)
+        return self._fault(node, path, f"the tag {node.tag} is not accepted")
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or not isinstance(key.value, str):
+                self._fault(key, path, "a key must be plain text")
+                continue
+            name = key.value
+            here = (*path, name)
+            if name in found:
+                first = self._document.keys[here]
+                message = f"{name!r} is given twice (first on line {first})"
+                self._document.faults.append(Fault(line=_line(key), message=message))
+                continue
+            self._document.keys[here] = _line(key)
+            found[name] = self.build(value, here)
+        return found
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Json:
+        missing: list[str] = []
+        text = self._interpolated(node.value, missing)
+        self._document.scalars[path] = Scalar(written=node.value, text=text)
+        for message in missing:
+            self._fault(node, path, message)
+        return _value(_TYPES[node.tag], text)
+
+    def _interpolated(self, written: str, missing: list[str]) -> str:
+        def replaced(match: re.Match[str]) -> str:
+            name, default = match[1], match[2]
+            if match[0] == "$$":
+                return "$"
+            if name is None:
+                missing.append("'${' must be followed by NAME} or NAME:-default}")
+                return ""
+            if default is not None:
+                return self._environ.get(name) or default
+            if name not in self._environ:
+                missing.append(f"the environment variable {name} is not set")
+            return self._environ.get(name, "")
+
+        return _VARIABLE.sub(replaced, written)
+
+    def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
+        self._document.unreadable.add(path)
+        self._document.faults.append(Fault(line=_line(node), message=message))
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
+
+
+def _value(kind: str, text: str) -> Json:
+    """``text`` as its type; an explicit tag that does not fit leaves the text for validation."""
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        return text
+    if kind == "bool":
+        return {"true": True, "false": False}.get(text, text)
+    return None if kind == "null" else text

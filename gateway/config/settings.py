@@ -1,0 +1,310 @@
+"""Every setting: type, bounds, default. ``config.example.yaml`` explains them to people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from gateway.config.values import (
+    BlankIsNone,
+    Bytes,
+    Count,
+    Duration,
+    Function,
+    HttpUrl,
+    Name,
+    Seconds,
+    Share,
+    SourceUrl,
+    StoreUrl,
+    Token,
+    parse_duration,
+    sqlite_path,
+)
+
+FrozenEffect = Literal[
+    "read", "write", "destructive", "ddl", "admin",
+    "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop",
+]  # fmt: skip
+Misplaced = list[tuple[tuple[str | int, ...], str]]
+
+_SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Server(Settings):
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8400
+    """The TCP port; 0 takes a free one."""
+    max_body_bytes: Bytes = 1_048_576
+    """The largest request body."""
+    body_deadline_s: Seconds = 10.0
+    """Seconds in which a request's body must have arrived."""
+    max_connections: Count = 1024
+    """Connections and requests at the same time; more are answered 503."""
+    drain_s: Seconds = 10.0
+    """Seconds that a stopping gateway waits for the requests it has."""
+
+
+class StoreSettings(Settings):
+    url: StoreUrl = "sqlite:///var/store.db"
+    """The gateway's own memory: calls, audit, freezes."""
+
+    @property
+    def path(self) -> str:
+        return sqlite_path(self.url) or ""
+
+
+class PolicySettings(Settings):
+    engine: Literal["embedded", "opa"] = "embedded"
+    """`embedded` evaluates in process; `opa` asks the server at `url`."""
+    path: Annotated[str, Field(min_length=1)] = "policies"
+    """The folder of policies, data and their tests."""
+    url: Annotated[HttpUrl | None, BlankIsNone] = None
+    """The OPA server; needed for `engine: opa` only."""
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 500
+    """Milliseconds for one decision; then the call is refused."""
+    watch: bool = True
+    """Take up changed policies while running."""
+
+    @model_validator(mode="after")
+    def _opa_has_a_url(self) -> PolicySettings:
+        if self.engine == "opa" and self.url is None:
+            raise ValueError("engine opa needs policy.url")
+        return self
+
+
+class AuditSettings(Settings):
+    checkpoint_file: Annotated[str | None, BlankIsNone] = None
+    """A file that is given the newest checkpoint; keep it on another disk."""
+
+
+class SnapshotSettings(Settings):
+    path: Annotated[str, Field(min_length=1)] = "var/snapshots"
+    """The folder of images too large for the store."""
+    inline_bytes: Annotated[int, Field(ge=0, le=2**30)] = 65_536
+    """Images up to this size are kept in the store itself."""
+    retention: Duration | None = parse_duration("30d")
+    """How long a call can be reverted; null keeps images until they are deleted."""
+    max_rows: Count = 1_000_000
+    """The most row images of one call."""
+    max_bytes: Bytes = 536_870_912
+    """The largest image of one call."""
+
+
+class ScopeSettings(Settings):
+    sources: tuple[Name, ...] = ()
+    """SQL sources."""
+    tools: tuple[Name, ...] = ()
+    """HTTP tools and MCP servers."""
+    tables: tuple[str, ...] = ()
+    """Tables, as `name` or `schema.name`."""
+    agents: tuple[Name, ...] = ()
+    """Agents."""
+    effects: tuple[FrozenEffect, ...] = ()
+    """Classes (`write`, `destructive`, `ddl`, `admin`, `read`) or verbs (`delete`, `drop`)."""
+
+
+class FreezeWindow(Settings):
+    name: Name
+    """Names the window in refusals and in the audit log."""
+    cron: str
+    """When it begins: minute, hour, day of month, month, day of week."""
+    duration: Duration
+    """How long it lasts."""
+    timezone: str = "UTC"
+    """The IANA time zone of `cron`."""
+    scope: ScopeSettings = ScopeSettings()
+    """What it covers; empty covers everything that writes."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError("a cron expression has five fields")
+        try:
+            CronSim(value, _SOME_TIME)
+        except CronSimError as error:
+            raise ValueError(f"not a cron expression: {error}") from None
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("not an IANA time zone such as Europe/Berlin") from None
+        return value
+
+
+class LimitSettings(Settings):
+    max_rows: Count = 100
+    """Rows that one call may change, cascades and triggers included."""
+    max_share: Share = 0.2
+    """The part of any one table that a call may change or delete, 0 to 1."""
+    max_sql_bytes: Bytes = 262_144
+    """The longest SQL text."""
+    max_result_rows: Count = 10_000
+    """Rows in one result."""
+    max_result_bytes: Bytes = 8_388_608
+    """Bytes in one result."""
+    statement_timeout_s: Seconds = 30.0
+    """Seconds for one call in the database."""
+    lock_timeout_s: Seconds = 5.0
+    """Seconds to wait for a lock in the database."""
+    parse_timeout_s: Seconds = 2.0
+    """Seconds for reading one SQL text."""
+    max_in_flight: Count = 256
+    """Calls at the same time; more are answered `overloaded`."""
+    lease_s: Seconds = 120.0
+    """Seconds after which recovery takes over a call that went silent."""
+
+    @model_validator(mode="after")
+    def _lease_outlives_the_call(self) -> LimitSettings:
+        if self.lease_s <= self.statement_timeout_s:
+            raise ValueError("lease_s must be longer than statement_timeout_s")
+        return self
+
+
+class AgentSettings(Settings):
+    name: Name
+    """The agent's id in policy and audit."""
+    token: Token
+    """Its bearer token; from the environment only."""
+    roles: tuple[Name, ...] = ()
+    """Roles that `policies/data.yaml` grants rights to."""
+
+
+class IdentitySettings(Settings):
+    admin_token: Token
+    """The bearer token of the admin endpoints; from the environment only."""
+    agents: tuple[AgentSettings, ...] = ()
+    """Agents known from the start; `holdfast agent add` adds more."""
+    agents_may_undo: bool = False
+    """Whether an agent may take back its own calls."""
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> IdentitySettings:
+        faults: Misplaced = []
+        names: set[str] = set()
+        tokens = {self.admin_token.get_secret_value()}
+        for index, agent in enumerate(self.agents):
+            if agent.name in names:
+                faults.append((("agents", index, "name"), f"{agent.name!r} is given twice"))
+            if agent.token.get_secret_value() in tokens:
+                faults.append((("agents", index, "token"), "the same token as another one"))
+            names.add(agent.name)
+            tokens.add(agent.token.get_secret_value())
+        _refuse(faults)
+        return self
+
+
+class SourceSettings(Settings):
+    url: SourceUrl
+    """`sqlite:///file` or `postgresql://...`: the role that agents' statements run as."""
+    capture_url: Annotated[SourceUrl | None, BlankIsNone] = None
+    """PostgreSQL: the gateway's own role for images and reverts; default: `url`."""
+    environment: Annotated[str, Field(min_length=1, max_length=64)] = "production"
+    """What policy knows the source as; the strictest by default."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Free names for policies."""
+    functions: tuple[Function, ...] = ()
+    """Own functions without side effects that agents may call."""
+    seed: Literal["shop"] | None = None
+    """`shop` fills a missing SQLite file with demo data."""
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        return "sqlite" if self.path is not None else "postgresql"
+
+    @property
+    def path(self) -> str | None:
+        """The file of an SQLite source."""
+        return sqlite_path(self.url.get_secret_value())
+
+    @model_validator(mode="after")
+    def _fits_its_database(self) -> SourceSettings:
+        if self.kind == "sqlite" and self.capture_url is not None:
+            raise ValueError("capture_url is for PostgreSQL sources")
+        if self.kind != "sqlite" and self.seed is not None:
+            raise ValueError("seed is for SQLite sources")
+        if self.capture_url is not None and sqlite_path(self.capture_url.get_secret_value()):
+            raise ValueError("capture_url must name the database that url names")
+        return self
+
+
+class TelemetrySettings(Settings):
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written."""
+    log_format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for programs; both to standard error."""
+
+
+class Config(Settings):
+    """Holdfast's configuration."""
+
+    server: Server = Server()
+    """Where the gateway listens and what it accepts."""
+    store: StoreSettings = StoreSettings()
+    """The gateway's own memory."""
+    policy: PolicySettings = PolicySettings()
+    """Who decides."""
+    audit: AuditSettings = AuditSettings()
+    """The audit log."""
+    snapshots: SnapshotSettings = SnapshotSettings()
+    """Where the way back is kept."""
+    freezes: tuple[FreezeWindow, ...] = ()
+    """Recurring times in which nothing in scope may change."""
+    limits: LimitSettings = LimitSettings()
+    """Bounds of one call; policy can only tighten them."""
+    identity: IdentitySettings
+    """Who may call."""
+    sources: dict[Name, SourceSettings] = Field(default_factory=dict)
+    """The databases that are protected, by name."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Logs."""
+
+    @model_validator(mode="after")
+    def _windows_cover_what_exists(self) -> Config:
+        faults: Misplaced = []
+        names: set[str] = set()
+        for index, window in enumerate(self.freezes):
+            at = ("freezes", index)
+            if window.name in names:
+                faults.append(((*at, "name"), f"{window.name!r} is given twice"))
+            names.add(window.name)
+            for place, source in enumerate(window.scope.sources):
+                if source not in self.sources:
+                    where = (*at, "scope", "sources", place)
+                    faults.append((where, f"there is no source {source!r}"))
+        _refuse(faults)
+        return self
+
+
+def _refuse(faults: Misplaced) -> None:
+    """Faults that lie deeper than the validator that sees them; ``loading`` finds their lines."""
+    if faults:
+        raise PydanticCustomError("misplaced", "not consistent", {"faults": faults})

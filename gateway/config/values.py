@@ -1,0 +1,165 @@
+"""Types of single values: durations, URLs, secrets."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+_DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SOURCE_SCHEMES = ("sqlite", "postgresql", "postgres")
+
+MIN_TOKEN_CHARS = 8
+# What people leave in a file when they mean to fill it in later, without case, - and _.
+# Defaults that ship with products and get copied; whoever sets another short one is warned.
+_PLACEHOLDERS = frozenset(
+    {"secret", "secretapikey", "changeme", "password", "admin", "default", "placeholder", "token"}
+)
+
+
+def parse_duration(text: Any) -> timedelta:
+    """``30d``, ``62h``, ``15m``, ``90s``, ``2w``. Raises ``ValueError``."""
+    if isinstance(text, timedelta):
+        return text
+    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("a duration is a whole number and a unit: 90s, 15m, 62h, 30d or 2w")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise ValueError("the duration is too long") from None
+
+
+def shown_duration(value: timedelta) -> str:
+    """The shortest form that ``parse_duration`` reads back."""
+    seconds = int(value.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[
+    timedelta,
+    PlainValidator(parse_duration),
+    PlainSerializer(shown_duration, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[1-9][0-9]{0,8}[smhdw]$", "examples": ["90s", "30d"]}
+    ),
+]
+
+
+class SecretMarker:
+    """Marks a value that has to come from the environment."""
+
+
+def _real_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if not token:
+        raise ValueError("the token is empty")
+    if re.sub("[-_ ]", "", token).casefold() in _PLACEHOLDERS:
+        raise ValueError("the token is a placeholder; use a random one")
+    if len(token) < MIN_TOKEN_CHARS:
+        raise ValueError(f"the token is shorter than {MIN_TOKEN_CHARS} characters")
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ValueError("the token has characters that a header cannot carry")
+    return value
+
+
+Token = Annotated[SecretStr, AfterValidator(_real_token), SecretMarker()]
+
+
+def _blank_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+BlankIsNone = BeforeValidator(_blank_is_none)
+
+
+def _scheme(text: str) -> str:
+    return text.partition("://")[0] if "://" in text else ""
+
+
+def sqlite_path(url: str) -> str | None:
+    """The file of ``sqlite:///relative`` or ``sqlite:////absolute``; ``None`` for other URLs."""
+    return url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
+
+
+def _sqlite_file(text: str) -> None:
+    path = sqlite_path(text)
+    if not path or path.endswith("/"):
+        raise ValueError("an SQLite URL is sqlite:///relative/file.db or sqlite:////absolute")
+    if any(c in path for c in "?#%\0"):
+        raise ValueError("an SQLite URL takes no options, fragments or % escapes")
+    if path == ":memory:":
+        raise ValueError("a database in memory cannot be protected: name a file")
+
+
+def _source_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    scheme = _scheme(text)
+    if scheme in ("mysql", "mariadb"):
+        raise ValueError("MySQL and MariaDB sources are not served by this version")
+    if scheme not in _SOURCE_SCHEMES:
+        raise ValueError("a source URL begins with sqlite:/// or postgresql://")
+    if scheme == "sqlite":
+        _sqlite_file(text)
+    else:
+        _server_url(text)
+    return value
+
+
+def _server_url(text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        named = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError("a PostgreSQL URL is postgresql://user:password@host:port/database")
+
+
+def _store_url(text: str) -> str:
+    if _scheme(text) in ("postgresql", "postgres"):
+        raise ValueError("the PostgreSQL store is not served by this version: use sqlite:///")
+    if _scheme(text) != "sqlite":
+        raise ValueError("a store URL begins with sqlite:///")
+    _sqlite_file(text)
+    return text
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("the URL must be http://host:port or https://host:port")
+    return text
+
+
+SourceUrl = Annotated[SecretStr, AfterValidator(_source_url)]
+StoreUrl = Annotated[str, AfterValidator(_store_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+Function = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$")
+]
+Bytes = Annotated[int, Field(ge=1, le=2**40)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]

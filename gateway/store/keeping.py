@@ -1,0 +1,138 @@
+"""What is kept beside the calls: undos, revert jobs, agents."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gateway.interfaces import Agent
+from gateway.lifecycle import RUNNING, State
+from gateway.model import Reversibility, RevertJob, Undo
+from gateway.store.cells import agent_of, dumped, loaded, revert_of, revert_row, stamp
+from gateway.store.rows import AgentRow, SnapshotRow
+from gateway.store.tables import Tables
+from gateway.store.trail import write
+
+# --- undos ----------------------------------------------------------------------------------
+
+
+def kept(t: Tables, call: str) -> SnapshotRow | None:
+    head = t.head(call)
+    row = t.snapshot(head.snapshot) if head is not None and head.snapshot is not None else None
+    return None if row is None or row.deleted_at is not None else row
+
+
+def undo_of(row: SnapshotRow, image: bytes) -> Undo:
+    return Undo(
+        upstream=row.upstream,
+        kind=row.kind,
+        reversibility=Reversibility(row.reversibility),
+        manifest=loaded(row.manifest),
+        image=image,
+    )
+
+
+def delete(t: Tables, now: datetime, id: str, by: str) -> list[str] | None:
+    """The files that are of no use any more; ``None`` where there is nothing to delete. The
+    image of a call that still runs stays: its outcome may depend on it."""
+    row = t.snapshot(id)
+    if row is None or row.deleted_at is not None or not _over(t, row):
+        return None
+    _delete(t, now, row, by, "deleted")
+    return [] if row.file is None else [row.file]
+
+
+def expire(t: Tables, now: datetime, until: datetime) -> list[str | None]:
+    """Deletes what expired by ``until``; one item per snapshot, its file if it has one."""
+    due = [row for row in t.due_snapshots(stamp(until)) if _over(t, row)]
+    for row in due:
+        _delete(t, now, row, "retention", "expired")
+    return [row.file for row in due]
+
+
+def _over(t: Tables, row: SnapshotRow) -> bool:
+    head = t.head(row.call)
+    return head is None or State(head.state) not in RUNNING | {State.UNKNOWN}
+
+
+def _delete(t: Tables, now: datetime, row: SnapshotRow, by: str, why: str) -> None:
+    t.drop_snapshot(row.id, stamp(now))
+    t.change_call("forget_undo", row.call, undo_deleted=1)
+    write(
+        t,
+        now,
+        "snapshot.delete",
+        {
+            "snapshot": row.id,
+            "call": row.call,
+            "sha256": row.sha256,
+            "bytes": row.bytes,
+            "by": by,
+            "why": why,
+        },
+    )
+
+
+# --- reverts --------------------------------------------------------------------------------
+
+
+def save_revert(t: Tables, now: datetime, job: RevertJob) -> None:
+    t.put_revert(revert_row(job))
+    # The steps name rows; what they did stands in the entries of the reverting calls.
+    write(
+        t,
+        now,
+        "revert.save",
+        {
+            "revert": job.id,
+            "state": job.state,
+            "target": dict(job.target),
+            "on_conflict": job.on_conflict.value,
+            "by": job.requested_by,
+            "steps": {s.call: s.state for s in job.steps},
+        },
+    )
+
+
+def revert(t: Tables, id: str) -> RevertJob | None:
+    row = t.revert(id)
+    return None if row is None else revert_of(row)
+
+
+def unfinished_reverts(t: Tables) -> list[RevertJob]:
+    return [revert_of(row) for row in t.running_reverts()]
+
+
+# --- agents ---------------------------------------------------------------------------------
+
+
+def add_agent(t: Tables, now: datetime, agent: Agent, by: str) -> bool:
+    if t.agent(agent.name) is not None or t.agent_by_token(agent.token_sha256) is not None:
+        return False
+    t.add_agent(
+        AgentRow(
+            name=agent.name,
+            roles=dumped(list(agent.roles)),
+            token_sha256=agent.token_sha256,
+            created_at=stamp(agent.created_at),
+            revoked_at=None,
+        )
+    )
+    write(t, now, "agent.add", {"agent": agent.name, "roles": list(agent.roles), "by": by})
+    return True
+
+
+def revoke_agent(t: Tables, now: datetime, name: str, by: str) -> bool:
+    if t.agent(name) is None:
+        return False
+    t.revoke_agent(name, stamp(now))
+    write(t, now, "agent.revoke", {"agent": name, "by": by})
+    return True
+
+
+def agents(t: Tables) -> list[Agent]:
+    return [agent_of(row) for row in t.agents()]
+
+
+def agent_by_token(t: Tables, token_sha256: str) -> Agent | None:
+    row = t.agent_by_token(token_sha256)
+    return None if row is None else agent_of(row)

@@ -1,0 +1,440 @@
+"""From received to running, or refused: the moves before anything can have an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from gateway.lifecycle import IllegalMove, Move, State
+from gateway.model import (
+    Approval,
+    Call,
+    Deny,
+    EffectState,
+    Freeze,
+    Hold,
+    Intent,
+    Json,
+    Measured,
+    Outcome,
+    Reach,
+    Reversibility,
+    Running,
+)
+from gateway.store.cells import (
+    approval_of,
+    dumped,
+    dumped_or_none,
+    loaded,
+    obligations_json,
+    outcome_json,
+    reach_of,
+    stamp,
+    stamp_or_none,
+    why_no_undo,
+)
+from gateway.store.freezing import stopped
+from gateway.store.rows import ApprovalRow, CallRow, Head
+from gateway.store.tables import Tables
+from gateway.store.trail import write_move
+
+
+def new_row(
+    call: Call,
+    state: State,
+    order: int,
+    now: datetime,
+    *,
+    action: Mapping[str, Json] | None,
+    reach: Reach | None,
+    decision: Mapping[str, Json],
+    **cells: str | int | None,
+) -> CallRow:
+    row = CallRow(
+        id=call.id,
+        ord=order,
+        state=state.value,
+        generation=0,
+        agent=call.subject.id,
+        session=call.subject.session,
+        roles=dumped(list(call.subject.roles)),
+        delegation=dumped(list(call.subject.delegation)),
+        surface=call.surface.value,
+        tool=call.tool,
+        request=dumped(dict(call.request)),
+        digest=call.digest,
+        received_at=stamp(call.received_at),
+        idempotency_key=call.idempotency_key,
+        reason=call.reason,
+        dry_run=int(call.dry_run),
+        reverts=dumped(list(call.reverts)),
+        effect=EffectState.NONE.value,
+        action=dumped_or_none(action),
+        reach=None if reach is None else dumped(reach.as_json()),
+        decision=dumped(dict(decision)),
+        revision=decision.get("revision"),
+        approval=None,
+        measured=None,
+        receipt=None,
+        permitted=0,
+        snapshot=None,
+        undo_reversibility=Reversibility.NONE.value,
+        undo_expires_at=None,
+        undo_deleted=0,
+        outcome=None,
+        reverted_by=None,
+        lease_until=None,
+        updated_at=stamp(now),
+    )
+    return row._replace(**cells)  # type: ignore[arg-type]
+
+
+def refuse(
+    t: Tables,
+    now: datetime,
+    call: Call,
+    deny: Deny,
+    action: Mapping[str, Json] | None,
+    reach: Reach | None,
+) -> None:
+    head = t.head(call.id)
+    if head is not None and head.state == State.DENIED:
+        return  # settled already, by the same call: nothing more to say
+    if head is not None:
+        if head.state != State.HELD:
+            raise IllegalMove(f"{head.state} may not be refused")
+        deny_stored(t, now, head, deny)
+        return
+    decision = {
+        "decision": "deny",
+        "reason": deny.reason,
+        "reasons": list(deny.reasons),
+        "obligations": {},
+        "revision": deny.revision,
+    }
+    moved = write_move(
+        t, now, Move.DENY, call, State.RECEIVED, State.DENIED, 0, **_denial(deny), **_about(reach)
+    )
+    row = new_row(
+        call,
+        State.DENIED,
+        moved.order,
+        now,
+        action=action,
+        reach=reach,
+        decision=decision,
+        outcome=_denied(deny),
+    )
+    t.add_call(row)
+
+
+def deny_stored(t: Tables, now: datetime, head: Head, deny: Deny) -> Deny:
+    """held | intent -> denied; claims and a waiting approval end with it."""
+    moved = write_move(
+        t,
+        now,
+        Move.DENY,
+        head,
+        State(head.state),
+        State.DENIED,
+        head.generation,
+        approval=head.approval,
+        **_denial(deny),
+    )
+    t.change_call(
+        "deny_call",
+        head.id,
+        state=moved.state,
+        outcome=_denied(deny),
+        lease_until=None,
+        updated_at=stamp(now),
+    )
+    release(t, head, keep=())
+    if head.approval is not None:
+        approval = t.approval(head.approval)
+        if approval is not None and approval.state in ("waiting", "approved"):
+            t.change_approval(approval.id, "expired", approval.decided_by, approval.note)
+    return deny
+
+
+def _denied(deny: Deny) -> str:
+    return outcome_json(Outcome(state=State.DENIED, effect=deny.effect, refusal=deny))
+
+
+def _denial(deny: Deny) -> dict[str, Json]:
+    return {"reason": deny.reason, "reasons": list(deny.reasons), "revision": deny.revision}
+
+
+def _about(reach: Reach | None) -> dict[str, Json]:
+    return {"reach": None if reach is None else reach.as_json()}
+
+
+def release(t: Tables, head: Head, *, keep: Sequence[str]) -> None:
+    """Gives up the claims of a revert on every call that is not in ``keep``."""
+    for id in loaded(head.reverts):
+        target = t.head(id)
+        if id not in keep and target is not None and target.reverted_by == head.id:
+            t.change_call("claim_call", id, reverted_by=None)
+
+
+def hold(
+    t: Tables,
+    now: datetime,
+    call: Call,
+    hold: Hold,
+    action: Mapping[str, Json],
+    reach: Reach,
+    measured: Measured | None,
+    default_ttl: timedelta,
+) -> Approval | Deny:
+    taken = _taken(t, call)
+    if taken is not None:
+        return taken
+    if t.head(call.id) is not None:
+        raise IllegalMove("a recorded call may not be held again")
+    ttl = hold.obligations.approval_ttl
+    expires_at = now + (default_ttl if ttl is None else timedelta(seconds=ttl))
+    approval = ApprovalRow(
+        id=f"apr_{call.id.removeprefix('call_')}",
+        call=call.id,
+        digest=call.digest,
+        revision=hold.revision,
+        reasons=dumped(list(hold.reasons)),
+        obligations=dumped(obligations_json(hold.obligations)),
+        state="waiting",
+        created_at=stamp(now),
+        expires_at=stamp(expires_at),
+        decided_by=None,
+        note=None,
+    )
+    extent = None if measured is None else measured.as_json()
+    moved = write_move(
+        t,
+        now,
+        Move.HOLD,
+        call,
+        State.RECEIVED,
+        State.HELD,
+        0,
+        approval=approval.id,
+        reasons=list(hold.reasons),
+        revision=hold.revision,
+        measured=extent,
+        **_about(reach),
+    )
+    decision = {
+        "decision": "hold",
+        "reason": None,
+        "reasons": list(hold.reasons),
+        "obligations": obligations_json(hold.obligations),
+        "revision": hold.revision,
+    }
+    row = new_row(
+        call,
+        State.HELD,
+        moved.order,
+        now,
+        action=action,
+        reach=reach,
+        decision=decision,
+        approval=approval.id,
+        measured=dumped_or_none(extent),
+    )
+    t.add_call(row)
+    t.add_approval(approval)
+    return approval_of(approval, stamp(now))
+
+
+def _taken(t: Tables, call: Call) -> Deny | None:
+    """Why the call may not be recorded: its id or its key already stands for another one."""
+    if call.idempotency_key is None:
+        holder = None
+    else:
+        holder = t.key_holder(call.subject.id, call.idempotency_key)
+    head = None if holder is None else t.head(holder)
+    if head is None or head.id == call.id:
+        return None
+    extra = {"call": head.id, "state": head.state}
+    if head.digest != call.digest:
+        return Deny(
+            reason="idempotency.mismatch",
+            detail="This idempotency key was used for another call. Use a new key.",
+            extra=extra,
+        )
+    if head.state == State.UNKNOWN:
+        return Deny(
+            reason="idempotency.unknown",
+            detail="The call with this key has an unknown outcome. Ask for its state before "
+            "anything is repeated.",
+            extra=extra,
+        )
+    return Deny(
+        reason="idempotency.in_progress",
+        detail="The call with this key was accepted. Ask again for its outcome.",
+        extra=extra,
+    )
+
+
+def intend(
+    t: Tables,
+    now: datetime,
+    call: Call,
+    action: Mapping[str, Json],
+    reach: Reach,
+    decision: Mapping[str, Json],
+    approval: str | None,
+) -> Intent | Deny:
+    head = t.head(call.id)
+    refusal = _taken(t, call) or _not_held(head, approval) or _claimable(t, now, call)
+    if refusal is not None:
+        return refusal
+    moved = write_move(
+        t,
+        now,
+        Move.INTEND,
+        call,
+        State.RECEIVED if head is None else State.HELD,
+        State.INTENT,
+        1,
+        revision=decision.get("revision"),
+        reasons=list(decision.get("reasons") or ()),
+        approval=approval,
+        reverts=list(call.reverts),
+        **_about(reach),
+    )
+    fresh = new_row(
+        call,
+        State.INTENT,
+        moved.order,
+        now,
+        action=action,
+        reach=reach,
+        decision=decision,
+        generation=1,
+        approval=approval,
+    )
+    if head is None:
+        t.add_call(fresh)
+    else:
+        kept = ("state", "generation", "action", "reach", "decision", "revision", "updated_at")
+        cells = {name: getattr(fresh, name) for name in kept}
+        t.change_call("intend_call", call.id, approval=approval, **cells)
+    for target in call.reverts:
+        t.change_call("claim_call", target, reverted_by=call.id)
+    return Intent.issue(call.id, 1)
+
+
+def _not_held(head: Head | None, approval: str | None) -> Deny | None:
+    if head is None:
+        return None
+    if head.state != State.HELD:
+        return Deny(
+            reason="idempotency.in_progress",
+            detail=f"This call was taken up before; it is {head.state}.",
+            extra={"call": head.id, "state": head.state},
+        )
+    if approval is None or approval != head.approval:
+        return Deny(
+            reason="approval.required", detail="A held call needs the approval made for it."
+        )
+    return None
+
+
+def _claimable(t: Tables, now: datetime, call: Call) -> Deny | None:
+    for id in call.reverts:
+        target = t.head(id)
+        if target is None:
+            why: str | None = "there is no such call"
+        elif target.reverted_by is not None:
+            why = f"it was reverted by {target.reverted_by}"
+        else:
+            why = why_no_undo(target, stamp(now))
+        if why is not None:
+            return Deny(
+                reason="revert.not_revertible",
+                detail=f"The call {id} cannot be reverted: {why}.",
+                extra={"call": id, "why": why},
+            )
+    return None
+
+
+def begin(
+    t: Tables,
+    now: datetime,
+    intent: Intent,
+    windows: Sequence[Freeze],
+    revision: str,
+    lease: timedelta,
+) -> Running | Deny:
+    head = t.head(intent.call)
+    if head is None or head.state != State.INTENT or head.generation != intent.generation:
+        return Deny(
+            reason="interrupted",
+            detail="The call waited too long before it could begin and was given up. Nothing ran.",
+        )
+    reverting = head.reverts != "[]"
+    refusal = _policy_changed(head, revision) or _not_approved(t, now, head, revision)
+    if refusal is None and not reverting:
+        refusal = stopped(t, now, reach_of(head.reach), windows)
+    if refusal is not None:
+        return deny_stored(t, now, head, refusal)
+    until = stamp(now + lease)
+    moved = write_move(
+        t,
+        now,
+        Move.BEGIN,
+        head,
+        State.INTENT,
+        State.REVERTING if reverting else State.EXECUTING,
+        head.generation,
+        revision=revision,
+        approval=head.approval,
+        epoch=t.epoch(),
+        lease_until=until,
+    )
+    if head.approval is not None:
+        used = t.approval(head.approval)
+        if used is not None:
+            t.change_approval(used.id, "used", used.decided_by, used.note)
+    t.change_call(
+        "begin_call", head.id, state=moved.state, lease_until=until, updated_at=stamp(now)
+    )
+    return Running.issue(head.id, head.generation)
+
+
+def _policy_changed(head: Head, revision: str) -> Deny | None:
+    if head.revision == revision:
+        return None
+    return Deny(
+        reason="policy.unavailable",
+        detail="The policies changed after this call was decided. Send it again.",
+        revision=revision,
+    )
+
+
+_NOT_USABLE = {
+    "waiting": ("approval.required", "The approval is still waiting for a person."),
+    "rejected": ("approval.rejected", "A person rejected this call."),
+    "expired": ("approval.expired", "The approval ran out before it was used."),
+    "used": ("approval.expired", "The approval was used before; it is good for one call."),
+}
+
+
+def _not_approved(t: Tables, now: datetime, head: Head, revision: str) -> Deny | None:
+    if head.approval is None:
+        return None
+    row = t.approval(head.approval)
+    if row is None:
+        return Deny(reason="approval.required", detail="There is no such approval.")
+    approval = approval_of(row, stamp(now))
+    if approval.state != "approved":
+        reason, detail = _NOT_USABLE[approval.state]
+        return Deny(reason=reason, detail=detail)
+    if approval.digest != head.digest:
+        return Deny(reason="approval.rejected", detail="The approval is for another call.")
+    if approval.revision != revision:
+        return Deny(
+            reason="approval.expired",
+            detail="The policies changed after the approval was asked for. Ask again.",
+        )
+    return None

@@ -1,0 +1,284 @@
+"""Every method of ``interfaces.Store``, written once: each is one function over ``Tables`` in one
+transaction. A store adds where the tables are and what a transaction is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from gateway.errors import ImageDamaged
+from gateway.interfaces import Agent, AuditEntry, Clock, Frozen, Probe, SnapshotInfo, no_probe
+from gateway.lifecycle import State
+from gateway.model import (
+    Approval,
+    Call,
+    CallRecord,
+    Deny,
+    Freeze,
+    Hold,
+    Intent,
+    Json,
+    Measured,
+    Outcome,
+    Permit,
+    Reach,
+    RevertJob,
+    Running,
+    Scope,
+    Undo,
+)
+from gateway.store import approving, freezing, keeping, landing, listing, starting, trail
+from gateway.store.cells import approval_of, record_of, stamp
+from gateway.store.images import Images, StoredImage
+from gateway.store.tables import Tables
+
+T = TypeVar("T")
+APPROVAL_TTL = timedelta(hours=1)
+
+
+class TransactionalStore(ABC):
+    """``approval_ttl`` is how long a hold waits whose policy names no time."""
+
+    def __init__(
+        self,
+        *,
+        images: Images,
+        clock: Clock,
+        approval_ttl: timedelta = APPROVAL_TTL,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._images = images
+        self._clock = clock
+        self._approval_ttl = approval_ttl
+        self._probe = probe
+
+    @abstractmethod
+    async def _write(self, op: Callable[[Tables, datetime], T]) -> T:
+        """The answer of ``op`` once everything it wrote is durable; if it raises, nothing is."""
+
+    @abstractmethod
+    async def _read(self, op: Callable[[Tables, datetime], T]) -> T:
+        """The answer of ``op`` over one consistent state."""
+
+    async def _scrub(self) -> None:
+        """Makes deleted bytes unreadable wherever the store may still hold copies of them."""
+
+    async def ready(self) -> None:
+        await self._write(lambda t, now: t.beat(stamp(now)))
+
+    # --- moves of a call
+
+    async def refuse(
+        self,
+        call: Call,
+        deny: Deny,
+        *,
+        action: Mapping[str, Json] | None = None,
+        reach: Reach | None = None,
+    ) -> None:
+        await self._write(lambda t, now: starting.refuse(t, now, call, deny, action, reach))
+
+    async def hold(
+        self,
+        call: Call,
+        hold: Hold,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        measured: Measured | None = None,
+    ) -> Approval | Deny:
+        ttl = self._approval_ttl
+        return await self._write(
+            lambda t, now: starting.hold(t, now, call, hold, action, reach, measured, ttl)
+        )
+
+    async def intend(
+        self,
+        call: Call,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        decision: Mapping[str, Json],
+        approval: str | None = None,
+    ) -> Intent | Deny:
+        return await self._write(
+            lambda t, now: starting.intend(t, now, call, action, reach, decision, approval)
+        )
+
+    async def begin(
+        self, intent: Intent, *, windows: Sequence[Freeze], revision: str, lease: timedelta
+    ) -> Running | Deny:
+        return await self._write(
+            lambda t, now: starting.begin(t, now, intent, windows, revision, lease)
+        )
+
+    async def permit(
+        self,
+        running: Running,
+        *,
+        undo: Undo | None,
+        receipt: str,
+        measured: Measured,
+        reach: Reach,
+        windows: Sequence[Freeze],
+        expires_at: datetime | None,
+    ) -> Permit | Deny:
+        image = None if undo is None else await self._images.put(undo.image)
+        self._probe("store.image_kept")
+        wanted = landing.Landing(
+            undo=undo,
+            image=image,
+            receipt=receipt,
+            measured=measured,
+            reach=reach,
+            windows=windows,
+            expires_at=expires_at,
+        )
+        answer = await self._write(lambda t, now: landing.permit(t, now, running, wanted))
+        if isinstance(answer, Deny) and image is not None and image.file is not None:
+            await self._images.remove(image.file)
+        return answer
+
+    async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
+        settled = await self._write(lambda t, now: landing.settle(t, now, running, outcome))
+        if settled.dropped is not None:
+            await self._drop((settled.dropped,))
+        return settled.record
+
+    async def take_over(
+        self, *, everything: bool, lease: timedelta
+    ) -> list[tuple[CallRecord, Running | None]]:
+        return await self._write(lambda t, now: landing.take_over(t, now, everything, lease))
+
+    # --- records
+
+    async def find(self, subject: str, key: str) -> CallRecord | None:
+        return await self._read(lambda t, now: listing.find(t, now, subject, key))
+
+    async def call(self, id: str) -> CallRecord | None:
+        row = await self._read(lambda t, now: t.call(id))
+        return None if row is None else record_of(row, stamp(self._clock.now()))
+
+    async def calls(
+        self,
+        *,
+        session: str | None = None,
+        agent: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        states: Sequence[State] = (),
+        tool: str | None = None,
+        reverts: bool | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[CallRecord], str | None]:
+        wanted = listing.wanted(
+            session=session,
+            agent=agent,
+            since=since,
+            until=until,
+            states=states,
+            tool=tool,
+            reverts=reverts,
+            limit=limit,
+            cursor=cursor,
+        )
+        return await self._read(lambda t, now: listing.calls(t, now, wanted))
+
+    # --- freezes and approvals
+
+    async def freeze(self, freeze: Freeze) -> Frozen:
+        return await self._write(lambda t, now: freezing.freeze(t, now, freeze))
+
+    async def lift(self, id: str, *, by: str) -> Freeze | None:
+        return await self._write(lambda t, now: freezing.lift(t, now, id, by))
+
+    async def freezes(self, *, lifted: bool = False) -> list[Freeze]:
+        return await self._read(lambda t, now: freezing.freezes(t, now, lifted))
+
+    async def in_flight(self, scope: Scope) -> list[str]:
+        return list(await self._read(lambda t, now: freezing.in_flight(t, scope)))
+
+    async def approvals(self, *, waiting: bool = True) -> list[Approval]:
+        return await self._read(lambda t, now: approving.approvals(t, now, waiting))
+
+    async def approval(self, id: str) -> Approval | None:
+        row = await self._read(lambda t, now: t.approval(id))
+        return None if row is None else approval_of(row, stamp(self._clock.now()))
+
+    async def decide_approval(
+        self, id: str, *, approve: bool, by: str, note: str | None
+    ) -> Approval | None:
+        return await self._write(lambda t, now: approving.decide(t, now, id, approve, by, note))
+
+    # --- snapshots
+
+    async def snapshots(
+        self, *, call: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[SnapshotInfo], str | None]:
+        before = listing.position(cursor)
+        return await self._read(lambda t, now: listing.snapshots(t, call, before, limit))
+
+    async def undo_of(self, call: str) -> Undo | None:
+        row = await self._read(lambda t, now: keeping.kept(t, call))
+        if row is None:
+            return None
+        image = StoredImage(sha256=row.sha256, bytes=row.bytes, inline=row.image, file=row.file)
+        if image.inline is None and image.file is None:
+            raise ImageDamaged("The stored image is missing.")
+        return keeping.undo_of(row, await self._images.get(image))
+
+    async def delete_snapshot(self, id: str, *, by: str) -> bool:
+        dropped = await self._write(lambda t, now: keeping.delete(t, now, id, by))
+        if dropped is None:
+            return False
+        await self._drop(dropped)
+        return True
+
+    async def expire_snapshots(self, now: datetime) -> int:
+        dropped = await self._write(lambda t, at: keeping.expire(t, at, now))
+        if dropped:
+            await self._drop([file for file in dropped if file is not None])
+        return len(dropped)
+
+    async def _drop(self, files: Sequence[str]) -> None:
+        # The rows are durable without these; what a crash leaves here is swept at the next open.
+        for file in files:
+            await self._images.remove(file)
+        await self._scrub()
+
+    # --- reverts and agents
+
+    async def save_revert(self, job: RevertJob) -> None:
+        await self._write(lambda t, now: keeping.save_revert(t, now, job))
+
+    async def revert(self, id: str) -> RevertJob | None:
+        return await self._read(lambda t, now: keeping.revert(t, id))
+
+    async def unfinished_reverts(self) -> list[RevertJob]:
+        return await self._read(lambda t, now: keeping.unfinished_reverts(t))
+
+    async def add_agent(self, agent: Agent, *, by: str) -> bool:
+        return await self._write(lambda t, now: keeping.add_agent(t, now, agent, by))
+
+    async def revoke_agent(self, name: str, *, by: str) -> bool:
+        return await self._write(lambda t, now: keeping.revoke_agent(t, now, name, by))
+
+    async def agents(self) -> list[Agent]:
+        return await self._read(lambda t, now: keeping.agents(t))
+
+    async def agent_by_token(self, token_sha256: str) -> Agent | None:
+        return await self._read(lambda t, now: keeping.agent_by_token(t, token_sha256))
+
+    # --- audit
+
+    async def entries(self, *, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
+        rows = await self._read(lambda t, now: t.entries(after, limit))
+        return [AuditEntry(seq=r.seq, hash=r.hash, body=r.body) for r in rows]
+
+    async def record(self, event: str, body: Mapping[str, Json]) -> None:
+        if event.startswith("call."):
+            raise ValueError("moves of calls are recorded with the move, not beside it")
+        await self._write(lambda t, now: trail.write(t, now, event, dict(body)))

@@ -1,0 +1,1 @@
+"""What people do with the admin token. Every act is recorded before it happens."""

@@ -1,0 +1,85 @@
+"""Every endpoint, as routes and as a whole application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.model import Deny
+from gateway.surfaces import calls, decide, health, openapi, sql
+from gateway.surfaces.admin import (
+    agents,
+    approvals,
+    audit,
+    freezes,
+    policies,
+    reverts,
+    snapshots,
+)
+from gateway.surfaces.admin import calls as admin_calls
+from gateway.surfaces.endpoint import Access, Endpoint, serve
+from gateway.surfaces.problems import problem
+from gateway.surfaces.wiring import Gateway
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """All of them; where paths overlap, the more exact one first."""
+    described = (
+        *sql.ENDPOINTS,
+        *decide.ENDPOINTS,
+        *calls.ENDPOINTS,
+        *freezes.ENDPOINTS,
+        *admin_calls.ENDPOINTS,
+        *reverts.ENDPOINTS,
+        *snapshots.ENDPOINTS,
+        *approvals.ENDPOINTS,
+        *policies.ENDPOINTS,
+        *audit.ENDPOINTS,
+        *agents.ENDPOINTS,
+        *health.endpoints(),
+    )
+    return (*described, openapi.endpoint_for(described))
+
+
+def routes(gateway: Gateway) -> list[Route]:
+    return [_route(gateway, endpoint) for endpoint in endpoints()]
+
+
+def _route(gateway: Gateway, endpoint: Endpoint) -> Route:
+    async def respond(request: Request) -> Response:
+        return await serve(gateway, endpoint, request)
+
+    name = f"{endpoint.method} {endpoint.path}"
+    route = Route(endpoint.path, respond, methods=[endpoint.method], name=name)
+    if endpoint.access is not Access.OPEN:
+        # Starlette adds HEAD to GET; an answer without its body would still be acted for.
+        route.methods = {endpoint.method}
+    return route
+
+
+def application(gateway: Gateway, lifespan: Lifespan | None = None) -> Starlette:
+    """The whole HTTP side: unknown paths and methods are problem documents too."""
+    app = Starlette(
+        routes=routes(gateway),
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _not_routed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _not_routed(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 404:
+        return problem(Deny(reason="unknown_tool", detail="There is nothing at this path."))
+    headers = error.headers if isinstance(error, HTTPException) else None
+    refusal = Deny(reason="malformed", detail="This path does not answer to this method.")
+    return problem(refusal, status=status, headers=headers)

@@ -1,0 +1,1 @@
+"""What is protected: parse, capture, execute and revert of one kind live together."""

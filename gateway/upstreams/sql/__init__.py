@@ -1,0 +1,1 @@
+"""SQL sources. One package per database; ``gate``, ``display`` and ``values`` are shared."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: parse, attempt, capture and unwind of one kind of source."""

@@ -1,0 +1,195 @@
+"""One agent's call in one open transaction: judged again there, run, measured, captured, committed
+by permit or rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import psycopg
+
+from gateway.errors import UpstreamError
+from gateway.interfaces import Captured, Probe, Ran
+from gateway.lifecycle import State
+from gateway.model import Deny, EffectState, Json, Outcome, Permit, Reversibility, Undo
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.capture import Capture
+from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent, measured
+from gateway.upstreams.sql.postgres.failures import upstream_error
+from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
+from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.results import TypeNames
+from gateway.upstreams.sql.postgres.session import Session, TooMuch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to run: the statements verbatim with their verbs, the parameters as text, and a
+    judgement of them on the connection (inside the transaction) where they run.
+    ``irreversible`` says why there is no way back, when policy accepted that."""
+
+    statements: tuple[tuple[str, str], ...]  # verb, text
+    params: tuple[bytes | None, ...]
+    judge: Callable[[Session], Awaitable[Deny | None]]
+    irreversible: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an attempt needs of its source."""
+
+    source: str
+    limits: SqlLimits
+    peers: Callable[[], AbstractAsyncContextManager[Session]]
+    replica: bool  # whether the capture role may switch triggers off for a revert
+    types: TypeNames
+    ask: Ask
+    probe: Probe
+
+
+class PostgresAttempt:
+    """``Attempt`` over one transaction of ``session``."""
+
+    def __init__(self, session: Session, job: Job, around: Surroundings) -> None:
+        self._session = session
+        self._job = job
+        self._around = around
+        self._xid: str | None = None
+        self._extent: Extent | None = None
+        self._result: dict[str, Json] = {}
+
+    async def read(self) -> Outcome:
+        """Runs behind READ ONLY and ends with ROLLBACK, whatever the statement was."""
+        try:
+            await self._session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
+            refusal = await self._job.judge(self._session)
+            if refusal is not None:
+                return _failed(refusal)
+            result = await self._statements()
+            await self._session.run("ROLLBACK")
+        except TooMuch:
+            return _failed(self._too_large())
+        except psycopg.Error as error:
+            raise upstream_error(error, self._around.source) from error
+        return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=result)
+
+    async def run(self) -> Ran:
+        """Raises ``UpstreamError``; also for a judgement on this connection that is stricter than
+        the one the call was decided by."""
+        try:
+            await self._session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            before = await baseline(self._session)
+            refusal = await self._job.judge(self._session)
+            if refusal is not None:
+                raise UpstreamError(refusal.detail, reason=refusal.reason, **refusal.extra)
+            (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
+            self._result = await self._statements()
+            await self._session.run("SET CONSTRAINTS ALL IMMEDIATE")
+            await self._same_transaction(xid)
+            self._xid = xid
+            self._extent = await extent(self._session, before)
+            self._around.probe("postgres.ran")
+            async with self._around.peers() as peer:
+                extent_seen = await measured(self._extent, peer)
+        except TooMuch:
+            too_large = self._too_large()
+            raise UpstreamError(too_large.detail, reason=too_large.reason) from None
+        except psycopg.Error as error:
+            raise upstream_error(error, self._around.source) from error
+        return Ran(measured=extent_seen, result=self._result)
+
+    async def capture(self) -> Captured | Deny:
+        """See ``Attempt.capture``. Raises ``SnapshotFailed`` where trying again may help."""
+        assert self._xid is not None
+        assert self._extent is not None
+        if self._job.irreversible is not None:
+            undo = Undo(
+                upstream=self._around.source,
+                kind=NO_WAY_BACK,
+                reversibility=Reversibility.IRREVERSIBLE,
+                manifest={"format": FORMAT, "xid": self._xid, "why": self._job.irreversible},
+            )
+            return Captured(undo=undo, receipt=self._xid)
+        try:
+            async with self._around.peers() as peer:
+                captured = await Capture(
+                    self._around.source,
+                    self._session,
+                    peer,
+                    limits=self._around.limits,
+                    replica=self._around.replica,
+                ).take(self._extent, self._xid)
+        except psycopg.Error as error:
+            raise upstream_error(error, self._around.source) from error
+        self._around.probe("postgres.captured")
+        return captured
+
+    async def commit(self, permit: Permit) -> Outcome:  # noqa: ARG002 - the duty is the type's
+        assert self._xid is not None
+        landed = Outcome(state=State.SUCCEEDED, effect=EffectState.APPLIED, result=self._result)
+        self._around.probe("postgres.committing")
+        outcome = await land(
+            self._session, self._xid, landed, ask=self._around.ask, source=self._around.source
+        )
+        self._around.probe("postgres.committed")
+        return outcome
+
+    # --- steps ----------------------------------------------------------------------------
+
+    async def _statements(self) -> dict[str, Json]:
+        limits = self._around.limits
+        results: list[dict[str, Json]] = []
+        for verb, text in self._job.statements:
+            reply = await self._session.extended(
+                text,
+                self._job.params,
+                max_rows=limits.max_result_rows,
+                max_bytes=limits.max_result_bytes,
+            )
+            results.append(await self._around.types.render(self._session, verb, reply))
+        return results[0] if len(results) == 1 else {"results": list(results)}
+
+    async def _same_transaction(self, xid: str) -> None:
+        # COMMIT AND CHAIN in disguise would leave us inside another transaction.
+        (now,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id_if_assigned()::text")
+        if now != xid:
+            raise UpstreamError(
+                "The statement ended the transaction that it was to run in.",
+                reason="outcome.unknown",
+                proves_no_effect=False,
+            )
+
+    def _too_large(self) -> Deny:
+        limits = self._around.limits
+        return Deny(
+            reason="too_large",
+            detail=f"The result is over {limits.max_result_rows} rows or "
+            f"{limits.max_result_bytes} bytes. Ask for less: a LIMIT, fewer columns, an aggregate.",
+        )
+
+
+def _failed(refusal: Deny) -> Outcome:
+    return Outcome(state=State.FAILED, effect=EffectState.NONE, refusal=refusal)
+
+
+def parameters(values: Sequence[Json]) -> tuple[bytes | None, ...] | Deny:
+    """Bound values as text whose types the server infers. ``malformed`` for lists and objects."""
+    texts: list[bytes | None] = []
+    for number, value in enumerate(values, 1):
+        if value is None:
+            texts.append(None)
+        elif isinstance(value, bool):
+            texts.append(b"t" if value else b"f")
+        elif isinstance(value, int | float):
+            texts.append(repr(value).encode())
+        elif isinstance(value, str) and "\0" not in value:
+            texts.append(value.encode())
+        else:
+            what = "text with a NUL character" if isinstance(value, str) else "a list or an object"
+            return Deny(
+                reason="malformed",
+                detail=f"Parameter ${number} is {what}; PostgreSQL takes null, booleans, numbers "
+                "and text. Send an array or JSON value as its text and cast it in the statement.",
+            )
+    return tuple(texts)

@@ -1,0 +1,259 @@
+"""What the catalog says about a table whose rows are captured or restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.sql import Identifier
+
+from gateway.upstreams.sql.postgres.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    number: int
+    name: str
+    type: str  # as the server writes it, with its modifier: numeric(10,2)
+    type_oid: int
+    not_null: bool
+    generated: bool
+    identity: str  # "a" always, "d" by default, "" none
+    collation: int
+    reg: str  # "oid" or "oid[]" where the text form would depend on the search path, else ""
+
+    @property
+    def quoted(self) -> str:
+        return Identifier(self.name).as_string()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Columns that name one row: primary key, or a unique index over columns that cannot be
+    NULL. ``operators`` are the index's own equalities, schema-qualified."""
+
+    columns: tuple[str, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """``stored``: the columns that images hold, generated ones left out. ``unique``: columns whose
+    change may meet a unique or exclusion constraint; all where an index is partial or computed.
+    ``deferrable``: unique constraints that a trigger checks, so that nothing does while triggers
+    are off.
+    ``ancestors``: itself and the partitioned tables above it, nearest first."""
+
+    oid: int
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    key: Key | None
+    unique: frozenset[str]
+    deferrable: tuple[Key, ...]
+    ancestors: tuple[int, ...]
+
+    @property
+    def resource(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def quoted(self) -> str:
+        return Identifier(self.schema, self.name).as_string()
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return tuple(c for c in self.columns if not c.generated)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever images of one table state could be misread in another."""
+        facts = [
+            [c.number, c.name, c.type, c.type_oid, c.not_null, c.generated, c.identity, c.collation]
+            for c in self.columns
+        ]
+        key = [list(self.key.columns), list(self.key.operators)] if self.key else None
+        text = json.dumps([self.oid, self.schema, self.name, facts, key])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """``operators``: referenced column = referencing column."""
+
+    name: str
+    child: int
+    child_name: str  # quoted, with ONLY where rows of heirs do not count
+    child_columns: tuple[str, ...]
+    parent: int
+    parent_name: str
+    parent_columns: tuple[str, ...]
+    operators: tuple[str, ...]
+    acts: bool  # deletes or updates of the parent change the child
+    temporal: bool
+
+
+_TABLES = """
+SELECT c.oid::int8, n.nspname, c.relname,
+       COALESCE((SELECT array_agg(p.relid::oid::int8 ORDER BY p.i)
+                 FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY AS p(relid, i)),
+                ARRAY[c.oid::int8])
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(%s::int8[]::oid[]) AND c.relkind = 'r'"""
+
+_COLUMNS = """
+SELECT a.attrelid::int8, a.attnum::int4, a.attname,
+       pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::int8, a.attnotnull,
+       a.attgenerated <> '', a.attidentity::text, a.attcollation::int8,
+       CASE WHEN t.typnamespace <> 'pg_catalog'::regnamespace THEN ''
+            WHEN t.typname LIKE 'reg%%' THEN 'oid' WHEN t.typname LIKE '\\_reg%%' THEN 'oid[]'
+            ELSE '' END
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = ANY(%s::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum"""
+
+# usable: a key that names every row, whose equality is the type's default and its own collation.
+_INDEXES = """
+SELECT i.indrelid::int8, i.indisprimary,
+       i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR i.indisexclusion AS opaque,
+       array_agg(a.attname::text ORDER BY k.ord),
+       array_agg(pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname) ORDER BY k.ord),
+       bool_and(a.attnotnull AND a.attgenerated = '' AND oc.opcdefault AND o.oid IS NOT NULL
+                AND i.indcollation[k.ord - 1] = a.attcollation)
+         AND i.indisvalid AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL,
+       i.indimmediate
+FROM pg_catalog.pg_index i
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.ord - 1]
+LEFT JOIN pg_catalog.pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
+     AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+LEFT JOIN pg_catalog.pg_operator o ON o.oid = am.amopopr
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+WHERE i.indrelid = ANY(%s::int8[]::oid[]) AND (i.indisunique OR i.indisexclusion)
+  AND k.ord <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indisvalid, i.indisexclusion,
+         i.indimmediate, i.indpred IS NULL, i.indexprs IS NULL, i.indpred IS NOT NULL,
+         i.indexprs IS NOT NULL
+ORDER BY i.indrelid, i.indisprimary DESC, count(*), i.indexrelid"""
+
+_FOREIGN_KEYS = """
+SELECT k.conname, k.conrelid::int8, k.confrelid::int8,
+       CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END
+         || pg_catalog.format('%%I.%%I', cn.nspname, c.relname),
+       CASE WHEN p.relkind = 'p' THEN '' ELSE 'ONLY ' END
+         || pg_catalog.format('%%I.%%I', pn.nspname, p.relname),
+       ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY x(n, i)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.n
+             ORDER BY x.i),
+       ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY x(n, i)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.n
+             ORDER BY x.i),
+       ARRAY(SELECT pg_catalog.format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
+             FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY x(op, i)
+             JOIN pg_catalog.pg_operator o ON o.oid = x.op
+             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY x.i),
+       k.confupdtype NOT IN ('a', 'r') OR k.confdeltype NOT IN ('a', 'r'),
+       COALESCE((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+  AND (k.conrelid = ANY(%s::int8[]::oid[]) OR k.confrelid = ANY(%s::int8[]::oid[]))
+ORDER BY k.oid"""
+
+
+async def tables(session: Session, oids: Sequence[int]) -> dict[int, Table]:
+    """Those of ``oids`` that are ordinary tables now."""
+    wanted = list(oids)
+    columns: dict[int, list[Column]] = {}
+    for oid, *rest in await session.rows(_COLUMNS, wanted):
+        columns.setdefault(oid, []).append(_column(rest))
+    indexes: dict[int, list[tuple[Any, ...]]] = {}
+    for oid, *rest in await session.rows(_INDEXES, wanted):
+        indexes.setdefault(oid, []).append(tuple(rest))
+    found: dict[int, Table] = {}
+    for oid, schema, name, ancestors in await session.rows(_TABLES, wanted):
+        own = tuple(columns.get(oid, ()))
+        own_indexes = indexes.get(oid, [])
+        key, unique = _keys(own_indexes, own)
+        found[oid] = Table(
+            oid=oid,
+            schema=schema,
+            name=name,
+            columns=own,
+            key=key,
+            unique=unique,
+            deferrable=tuple(
+                Key(columns=tuple(names), operators=tuple(operators))
+                for _, _, names, operators, _, immediate in own_indexes
+                if not immediate
+            ),
+            ancestors=tuple(ancestors),
+        )
+    return found
+
+
+def _column(row: Sequence[Any]) -> Column:
+    number, name, type_, type_oid, not_null, generated, identity, collation, reg = row
+    return Column(
+        number=number,
+        name=name,
+        type=type_,
+        type_oid=type_oid,
+        not_null=not_null,
+        generated=generated,
+        identity=identity,
+        collation=collation,
+        reg=reg,
+    )
+
+
+def _keys(
+    indexes: Sequence[tuple[Any, ...]], columns: Sequence[Column]
+) -> tuple[Key | None, frozenset[str]]:
+    key: Key | None = None
+    unique: set[str] = set()
+    for _primary, opaque, names, operators, usable, _immediate in indexes:
+        if opaque:
+            unique.update(c.name for c in columns)
+        unique.update(name for name in names if name is not None)
+        if usable and key is None:
+            key = Key(columns=tuple(names), operators=tuple(operators))
+    return key, frozenset(unique)
+
+
+async def foreign_keys(session: Session, found: Sequence[Table]) -> tuple[ForeignKey, ...]:
+    """Every foreign key from or to one of the tables, or a partitioned table above it."""
+    oids = sorted({oid for table in found for oid in table.ancestors})
+    return tuple(
+        ForeignKey(
+            name=name,
+            child=child,
+            parent=parent,
+            child_name=child_name,
+            parent_name=parent_name,
+            child_columns=tuple(child_columns),
+            parent_columns=tuple(parent_columns),
+            operators=tuple(operators),
+            acts=acts,
+            temporal=temporal,
+        )
+        for (
+            name,
+            child,
+            parent,
+            child_name,
+            parent_name,
+            child_columns,
+            parent_columns,
+            operators,
+            acts,
+            temporal,
+        ) in await session.rows(_FOREIGN_KEYS, oids, oids)
+    )

@@ -1,0 +1,68 @@
+"""Foreign keys while the triggers that enforce them are off: a revert never leaves an orphan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.sql import Identifier
+
+from gateway.upstreams.sql.postgres.catalog import ForeignKey
+from gateway.upstreams.sql.postgres.restore import Problem, Restore
+from gateway.upstreams.sql.postgres.session import Session
+
+
+async def broken(
+    session: Session, restores: Sequence[Restore], keys: Sequence[ForeignKey]
+) -> list[tuple[Restore, Problem]]:
+    """Restored rows whose parent is not there (``orphan``), and rows taken away that others refer
+    to (``referenced``). Locks the parents found, as the trigger would."""
+    found: list[tuple[Restore, Problem]] = []
+    for restore in restores:
+        family = set(restore.table.ancestors)
+        for key in keys:
+            if key.child in family:
+                for row in await _orphans(session, restore, key):
+                    found.append((restore, Problem(row=row, why="orphan")))
+            if key.parent in family:
+                for row in await _referenced(session, restore, key):
+                    found.append((restore, Problem(row=row, why="referenced")))
+    return found
+
+
+async def _orphans(session: Session, restore: Restore, key: ForeignKey) -> list[int]:
+    rows = (
+        f"{restore.w} w JOIN {restore.b} b ON b.ctid = w.bct "
+        "WHERE w.op IN ('insert', 'update', 'replace') AND NOT w.skip"
+    )
+    children = [f"b.{_quoted(c)}" for c in key.child_columns]
+    match = _equal("p", key, children)
+    await session.rows(
+        f"SELECT count(*) FROM (SELECT 1 FROM {key.parent_name} p WHERE EXISTS "
+        f"(SELECT 1 FROM {rows} AND {match}) FOR KEY SHARE OF p) locked"
+    )
+    filled = " AND ".join(f"{child} IS NOT NULL" for child in children)
+    lost = await session.rows(
+        f"SELECT w.n FROM {rows} AND {filled} AND NOT EXISTS "
+        f"(SELECT 1 FROM {key.parent_name} p WHERE {match})"
+    )
+    return [row for (row,) in lost]
+
+
+async def _referenced(session: Session, restore: Restore, key: ForeignKey) -> list[int]:
+    children = [f"c.{_quoted(c)}" for c in key.child_columns]
+    lost = await session.rows(
+        f"SELECT DISTINCT w.n FROM {restore.w} w JOIN {restore.o} o ON o.{restore.mark} = w.n "
+        f"JOIN {key.child_name} c ON {_equal('o', key, children)} "
+        "WHERE w.op IN ('delete', 'update', 'replace') AND NOT w.skip AND NOT EXISTS "
+        f"(SELECT 1 FROM {key.parent_name} p WHERE {_equal('p', key, children)})"
+    )
+    return [row for (row,) in lost]
+
+
+def _equal(alias: str, key: ForeignKey, children: Sequence[str]) -> str:
+    triples = zip(key.parent_columns, key.operators, children, strict=True)
+    return " AND ".join(f"{alias}.{_quoted(parent)} {op} {child}" for parent, op, child in triples)
+
+
+def _quoted(name: str) -> str:
+    return Identifier(name).as_string()

@@ -1,0 +1,343 @@
+"""Connections to one PostgreSQL role: pinned, verified, pooled.
+
+Agents' statements travel by the extended protocol only (``Session.extended``), where the server
+itself refuses a second statement in one text. Everything else here is the gateway's own SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.pq import ExecStatus, TransactionStatus
+
+from gateway.errors import UpstreamError
+from gateway.upstreams.sql.postgres.failures import unreachable
+
+# What decides how values look as text: an image made under one setting and read under another
+# would not be exact. Sent at connect, so that DISCARD ALL returns to them.
+_TEXT_PINS = {
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "TimeZone": "UTC",
+    "lc_monetary": "C",
+    "xmloption": "content",
+}
+_PING_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. ``idle`` ends a transaction whose owner went away."""
+
+    statement: float
+    lock: float
+    idle: float
+    connect: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the server answered to one statement of an agent; values as its text."""
+
+    tag: str
+    affected: int
+    columns: tuple[tuple[str, int], ...]  # name, type oid
+    rows: list[tuple[bytes | None, ...]]
+
+
+class TooMuch(Exception):
+    """A result or an image went over its budget; the statement was cancelled."""
+
+
+class Session:
+    """One connection outside of psycopg's own transaction handling: BEGIN and COMMIT are
+    statements here."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self.connection = connection
+        self.used_at = 0.0
+        self.durable = True  # False: the role's own default is synchronous_commit = off
+
+    @property
+    def pid(self) -> int:
+        return self.connection.info.backend_pid
+
+    @property
+    def version(self) -> int:
+        return self.connection.info.server_version
+
+    @property
+    def idle(self) -> bool:
+        return self.connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+    async def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Our own query, ``%s`` for parameters; its rows."""
+        cursor = await self.connection.execute(query, params or None)
+        return await cursor.fetchall()
+
+    async def one(self, query: str, *params: Any) -> tuple[Any, ...]:
+        return (await self.rows(query, *params))[0]
+
+    async def run(self, statement: str, *params: Any) -> int:
+        """Our own statement; how many rows it touched."""
+        cursor = await self.connection.execute(statement, params or None)
+        return cursor.rowcount
+
+    async def copy_out(self, query: str, budget: int) -> bytes:
+        """COPY text of a query. Raises ``TooMuch`` beyond ``budget`` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        cursor = self.connection.cursor()
+        async with cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
+            async for part in copy:
+                size += len(part)
+                if size > budget:
+                    raise TooMuch
+                parts.append(bytes(part))
+        return b"".join(parts)
+
+    async def copy_in(self, target: str, data: bytes) -> int:
+        cursor = self.connection.cursor()
+        async with cursor.copy(f"COPY {target} FROM STDIN") as copy:
+            for start in range(0, len(data), 1 << 20):
+                await copy.write(data[start : start + (1 << 20)])
+        return cursor.rowcount
+
+    async def extended(
+        self, text: str, params: Sequence[bytes | None], *, max_rows: int, max_bytes: int
+    ) -> Reply:
+        """One statement of an agent, verbatim, with text parameters whose types the server
+        infers. Raises ``TooMuch`` after cancelling it when the result is over its bounds."""
+        pgconn = self.connection.pgconn
+        async with self.connection.lock:
+            pgconn.send_query_params(text.encode(), list(params))
+            if psycopg.capabilities.has_stream_chunked():
+                pgconn.set_chunked_rows_mode(500)
+            else:
+                pgconn.set_single_row_mode()
+            return await self._collect(max_rows, max_bytes)
+
+    async def _collect(self, max_rows: int, max_bytes: int) -> Reply:
+        pgconn = self.connection.pgconn
+        rows: list[tuple[bytes | None, ...]] = []
+        columns: tuple[tuple[str, int], ...] = ()
+        tag, affected, size, over = "", 0, 0, False
+        error: psycopg.Error | None = None
+        while True:
+            result = await self.connection.wait(generators.fetch(pgconn))
+            if result is None:
+                break
+            if result.status in _ROWS:
+                columns = columns or _columns(result)
+                size += _take(result, rows)
+                if not over and (len(rows) > max_rows or size > max_bytes):
+                    over = True
+                    await self.connection.cancel_safe(timeout=2.0)
+                if over:
+                    rows.clear()
+            elif result.status == ExecStatus.COPY_OUT or result.status == ExecStatus.COPY_IN:
+                pgconn.finish()  # no agent's statement copies; there is no way back in here
+                raise psycopg.ProgrammingError("COPY is not accepted here")
+            elif result.status not in _DONE:
+                error = psycopg.errors.error_from_result(result)
+            if result.status in _DONE:
+                tag = (result.command_status or b"").decode()
+                affected = result.command_tuples or 0
+        if over:
+            raise TooMuch
+        if error is not None:
+            raise error
+        return Reply(tag=tag, affected=affected, columns=columns, rows=rows)
+
+    async def command(self, text: str) -> str:
+        """One of our own transaction commands; the server's command tag."""
+        cursor = await self.connection.execute(text)
+        return cursor.statusmessage or ""
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+_ROWS = frozenset(
+    {ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE, getattr(ExecStatus, "TUPLES_CHUNK", -1)}
+)
+_DONE = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
+
+
+def _columns(result: pq.abc.PGresult) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        ((result.fname(i) or b"").decode(), result.ftype(i)) for i in range(result.nfields)
+    )
+
+
+def _take(result: pq.abc.PGresult, rows: list[tuple[bytes | None, ...]]) -> int:
+    size = 0
+    width = range(result.nfields)
+    for row in range(result.ntuples):
+        values = tuple(result.get_value(row, column) for column in width)
+        size += sum(len(v) for v in values if v is not None) + 8
+        rows.append(values)
+    return size
+
+
+class Pool:
+    """At most ``size`` sessions of one role. A session comes back clean or not at all."""
+
+    def __init__(
+        self, source: str, url: str, *, size: int, timeouts: Timeouts, search_path: str | None
+    ) -> None:
+        self._source = source
+        self._url = url
+        self._timeouts = timeouts
+        self._search_path = search_path
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Pool({self._source!r})"
+
+    @asynccontextmanager
+    async def session(self, wait_s: float = 10.0) -> AsyncIterator[Session]:
+        """A session outside of a transaction. Raises ``UpstreamError`` (unreachable, timeout)."""
+        try:
+            await asyncio.wait_for(self._slots.acquire(), wait_s)
+        except TimeoutError:
+            raise UpstreamError(
+                f"All connections to source {self._source!r} are busy.", reason="upstream.timeout"
+            ) from None
+        try:
+            session = await self._take()
+            try:
+                yield session
+            finally:
+                await asyncio.shield(self._give_back(session))
+        finally:
+            self._slots.release()
+
+    async def _take(self) -> Session:
+        while self._idle:
+            session = self._idle.pop()
+            if await self._usable(session):
+                return session
+            await session.close()
+        return await self.connect()
+
+    async def _usable(self, session: Session) -> bool:
+        if session.connection.closed or not session.idle:
+            return False
+        if asyncio.get_running_loop().time() - session.used_at < _PING_AFTER_S:
+            return True
+        try:
+            await session.rows("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    async def connect(self) -> Session:
+        """A new, pinned and verified session that belongs to the caller."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,
+                client_encoding="UTF8",
+                application_name="holdfast",
+                connect_timeout=max(2, int(self._timeouts.connect)),
+                options=self._options(),
+            )
+        except psycopg.Error as error:
+            raise unreachable(self._source) from error
+        session = Session(connection)
+        try:
+            await self._verify(session)
+        except psycopg.Error as error:
+            await session.close()
+            raise unreachable(self._source) from error
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    def _options(self) -> str:
+        pins = {
+            **_TEXT_PINS,
+            "default_transaction_isolation": "read committed",
+            "default_transaction_read_only": "off",
+            "default_transaction_deferrable": "off",
+            "statement_timeout": str(int(self._timeouts.statement * 1000)),
+            "lock_timeout": str(int(self._timeouts.lock * 1000)),
+            "idle_in_transaction_session_timeout": str(int(self._timeouts.idle * 1000)),
+        }
+        if self._search_path is not None:
+            pins["search_path"] = self._search_path
+            pins["row_security"] = "off"  # an error instead of rows that are silently left out
+        return " ".join(f"-c {name}={_escaped(value)}" for name, value in pins.items())
+
+    async def _verify(self, session: Session) -> None:
+        wanted = {**_TEXT_PINS, "client_encoding": "UTF8"}
+        found = dict(
+            await session.rows(
+                "SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) AS n",
+                list(wanted),
+            )
+        )
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise UpstreamError(
+                    f"Source {self._source!r} does not keep {name} at {value!r}; a pooler between "
+                    "must pass the options of a connection on."
+                )
+        # An acknowledged commit must be one that survives: only "off" does not promise that.
+        session.durable = (await session.one("SHOW synchronous_commit"))[0] != "off"
+        if not session.durable:
+            await session.run("SET synchronous_commit = on")
+
+    async def _give_back(self, session: Session) -> None:
+        try:
+            if self._closed or not await self._cleaned(session):
+                await session.close()
+                return
+        except psycopg.Error:
+            await session.close()
+            return
+        session.used_at = asyncio.get_running_loop().time()
+        self._idle.append(session)
+
+    async def _cleaned(self, session: Session) -> bool:
+        connection = session.connection
+        if connection.closed:
+            return False
+        if connection.pgconn.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
+            await session.run("ROLLBACK")
+        if not session.idle:
+            return False
+        await session.run("DISCARD ALL")
+        if not session.durable:
+            await session.run("SET synchronous_commit = on")
+        if session.version >= 150000:
+            # The next transaction's counters start at nothing.
+            await session.rows("SELECT pg_catalog.pg_stat_force_next_flush()")
+        return session.idle
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().close()
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

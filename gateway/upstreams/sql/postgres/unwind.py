@@ -1,0 +1,247 @@
+"""Taking calls back: one transaction, newest call first."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
+
+from gateway.errors import ImageDamaged
+from gateway.interfaces import Captured, Probe
+from gateway.lifecycle import State
+from gateway.model import (
+    Conflict,
+    Deny,
+    EffectState,
+    OnConflict,
+    Outcome,
+    Permit,
+    Reversibility,
+    Step,
+    Undo,
+)
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres import catalog, references
+from gateway.upstreams.sql.postgres.capture import Capture
+from gateway.upstreams.sql.postgres.catalog import ForeignKey
+from gateway.upstreams.sql.postgres.extent import baseline, extent
+from gateway.upstreams.sql.postgres.failures import upstream_error
+from gateway.upstreams.sql.postgres.images import TableImage, decode
+from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.restore import SHOWN, Problem, Restore
+from gateway.upstreams.sql.postgres.session import Session
+
+
+class _Failed(Exception):
+    """One call cannot be taken back, whatever the mode."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a revert runs: its own session, a second one that reads images of it, and whether
+    triggers can be switched off there."""
+
+    own: Session
+    peer: Session
+    replica: bool
+
+
+class PostgresUnwinding:
+    """``Unwinding`` over one transaction of ``seat.own``."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        seat: Seat,
+        undos: Sequence[tuple[str, Undo]],
+        on_conflict: OnConflict,
+        limits: SqlLimits,
+        ask: Ask,
+        probe: Probe,
+    ) -> None:
+        self._source = source
+        self._seat = seat
+        self._session = seat.own
+        self._undos = undos
+        self._mode = on_conflict
+        self._limits = limits
+        self._ask = ask
+        self._probe = probe
+        self._prefix = f"hf_{secrets.token_hex(6)}_"
+        self._receipt = ""
+        self._steps: tuple[Step, ...] = ()
+
+    async def run(self) -> tuple[Step, ...]:
+        """See ``Unwinding.run``. Raises ``UpstreamError`` when the database fails or a lock is
+        not to be had in time."""
+        try:
+            await self._begin()
+            steps = [await self._step(i, id, undo) for i, (id, undo) in enumerate(self._undos)]
+            if self._mode is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
+                await self._session.run("ROLLBACK TO SAVEPOINT whole")
+                steps = [_not_done(s) for s in steps]
+        except psycopg.Error as error:
+            raise upstream_error(error, self._source) from error
+        self._steps = tuple(steps)
+        self._probe("postgres.unwound")
+        return self._steps
+
+    async def capture(self) -> Captured | Deny:
+        try:
+            found = await extent(self._session, self._baseline, own_temporary=True)
+            return await Capture(
+                self._source,
+                self._session,
+                self._seat.peer,
+                limits=self._limits,
+                replica=self._seat.replica,
+            ).take(found, self._receipt)
+        except psycopg.Error as error:
+            raise upstream_error(error, self._source) from error
+
+    async def commit(self, permit: Permit) -> Outcome:  # noqa: ARG002 - the duty is the type's
+        landed = Outcome(state=State.REVERTED, effect=EffectState.APPLIED, steps=self._steps)
+        self._probe("postgres.unwind.committing")
+        outcome = await land(
+            self._session, self._receipt, landed, ask=self._ask, source=self._source
+        )
+        self._probe("postgres.unwind.committed")
+        return outcome
+
+    # --- one call -------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        run = self._session.run
+        await run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        if self._seat.replica:
+            await run("SET LOCAL session_replication_role = replica")
+        await run("SET CONSTRAINTS ALL IMMEDIATE")
+        self._baseline = await baseline(self._session)
+        (self._receipt,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
+        await run("SAVEPOINT whole")
+
+    async def _step(self, number: int, call: str, undo: Undo) -> Step:
+        step = Step(call=call, upstream=self._source, action="nothing to restore", state="reverted")
+        await self._session.run("SAVEPOINT call")
+        try:
+            if undo.reversibility is Reversibility.IRREVERSIBLE:
+                raise _Failed("revert.not_revertible", "The call ran without a way back.")
+            images = decode(undo)
+            if images:
+                names = ", ".join(image.resource for image in images)
+                step = replace(step, action=f"restore rows of {names}")
+                step = await self._take_back(step, number, images)
+        except _Failed as error:
+            step = replace(step, state="failed", reason=error.reason, detail=error.detail)
+        except ImageDamaged as error:
+            step = replace(step, state="failed", reason=error.reason, detail=error.detail)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            step = replace(
+                step,
+                state="failed",
+                reason="revert.schema_changed",
+                detail=f"A row does not fit into its table any more: {error.diag.message_primary}.",
+            )
+        if step.state == "failed":
+            await self._session.run("ROLLBACK TO SAVEPOINT call")
+        await self._session.run("RELEASE SAVEPOINT call")
+        return step
+
+    async def _take_back(self, step: Step, number: int, images: Sequence[TableImage]) -> Step:
+        restores = await self._restores(number, images)
+        keys = await catalog.foreign_keys(self._session, [r.table for r in restores])
+        for restore in restores:
+            await restore.load()
+            await restore.compare()
+        await self._link(restores)
+        while True:
+            await self._session.run("SAVEPOINT attempt")
+            problems = await self._apply(restores, keys)
+            if not problems:
+                break
+            await self._session.run("ROLLBACK TO SAVEPOINT attempt")
+            for restore in restores:
+                await restore.skip([p for r, p in problems if r is restore])
+            await self._link(restores)
+        return await self._report(step, restores)
+
+    async def _restores(self, number: int, images: Sequence[TableImage]) -> list[Restore]:
+        found = await catalog.tables(self._session, [image.oid for image in images])
+        restores: list[Restore] = []
+        for i, image in enumerate(images):
+            table = found.get(image.oid)
+            if table is None or table.fingerprint != image.fingerprint:
+                raise _Failed(
+                    "revert.schema_changed",
+                    f"{image.resource} is not the table that it was when the call ran.",
+                )
+            restores.append(
+                Restore(
+                    self._session,
+                    table,
+                    image,
+                    prefix=f"{self._prefix}{number}_{i}",
+                    force=self._mode is OnConflict.FORCE,
+                    replica=self._seat.replica,
+                )
+            )
+        return restores
+
+    async def _apply(
+        self, restores: Sequence[Restore], keys: Sequence[ForeignKey]
+    ) -> list[tuple[Restore, Problem]]:
+        problems: list[tuple[Restore, Problem]] = []
+        for restore in restores:
+            problems += [(restore, problem) for problem in await restore.apply()]
+        if problems or not self._seat.replica:
+            return problems
+        return await references.broken(self._session, restores, keys)
+
+    async def _link(self, restores: Sequence[Restore]) -> None:
+        """Rows that moved are put back together or not at all."""
+        if self._mode is OnConflict.ABORT:
+            return
+        families: dict[int, list[Restore]] = {}
+        for restore in restores:
+            if restore.linked:
+                families.setdefault(restore.image.family, []).append(restore)
+        for family in families.values():
+            if not any([await r.one_sided(skipped=True) for r in family]):
+                continue
+            for restore in family:
+                rest = await restore.one_sided(skipped=False)
+                await restore.skip([Problem(row=row, why="linked") for row in rest])
+
+    async def _report(self, step: Step, restores: Sequence[Restore]) -> Step:
+        conflicts: list[Conflict] = []
+        restored = left = 0
+        for restore in restores:
+            conflicts += await restore.conflicts()
+            restored += await restore.restored()
+            left += await restore.left()
+        state = "reverted" if not left else "partial" if restored else "conflict"
+        if conflicts and self._mode is OnConflict.ABORT:
+            state = "conflict"
+        return replace(
+            step,
+            state=state,
+            restored=restored,
+            conflicts=tuple(conflicts),
+            reason="revert.conflict" if left else None,
+            detail=f"{left} rows were left as they are; {len(conflicts)} are listed."
+            if left > SHOWN
+            else None,
+        )
+
+
+def _not_done(step: Step) -> Step:
+    """What is left of a step after everything was rolled back."""
+    return replace(step, restored=0, state="skipped" if step.state == "reverted" else step.state)

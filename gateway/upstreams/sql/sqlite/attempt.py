@@ -1,0 +1,242 @@
+"""An agent's call and a revert, each in one transaction of its own, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from gateway.errors import UpstreamError
+from gateway.interfaces import Captured, Clock, Probe, Ran
+from gateway.lifecycle import State
+from gateway.model import Call, Deny, EffectState, Json, OnConflict, Outcome, Permit, Step, Undo
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.sqlite import execution, receipts, unwind
+from gateway.upstreams.sql.sqlite.connections import Deadline, Lane, explained, open_writer
+from gateway.upstreams.sql.sqlite.facts import Judgement
+from gateway.upstreams.sql.sqlite.transaction import Desk, Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Reader:
+    """A read-only connection and its thread."""
+
+    lane: Lane
+    db: apsw.Connection
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What attempts share: one writer at a time, some readers."""
+
+    name: str
+    path: Path
+    limits: SqlLimits
+    foreign_keys: bool
+    clock: Clock
+    probe: Probe
+    desk: Desk
+    writer: Lane
+    writing: asyncio.Lock
+    readers: asyncio.Queue[Reader]
+
+    async def reader(self) -> Reader:
+        try:
+            return await asyncio.wait_for(self.readers.get(), self.limits.lock_timeout_s)
+        except TimeoutError as error:
+            raise _crowded() from error
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """The only writer of this process, while the context lasts."""
+        try:
+            await asyncio.wait_for(self.writing.acquire(), self.limits.lock_timeout_s)
+        except TimeoutError as error:
+            raise _crowded() from error
+        try:
+            yield
+        finally:
+            self.writing.release()
+
+    def happened(self, receipt: str) -> EffectState:
+        """What the file says, through a connection of its own. Blocks."""
+        try:
+            db = open_writer(self.path, busy_s=0.2, foreign_keys=False)
+        except UpstreamError:
+            return EffectState.UNKNOWN
+        try:
+            return receipts.ask(db, receipt)
+        except apsw.Error:
+            return EffectState.UNKNOWN
+        finally:
+            db.close()
+
+
+def _crowded() -> UpstreamError:
+    return UpstreamError("Too many calls wait for this source.", reason="overloaded")
+
+
+class _Work:
+    """A transaction on the writer's thread, and how it ends."""
+
+    def __init__(self, source: Source, call: Call) -> None:
+        self._source = source
+        self._call = call
+        self._transaction = Transaction(source.desk, call.id, source.limits, source.name)
+
+    async def do(self, step: Callable[[Transaction], T]) -> T:
+        return await self._source.writer.run(
+            lambda: step(self._transaction), stop=self._source.desk.deadline.stop
+        )
+
+    async def capture(self, *, whole_file: bool) -> Captured | Deny:
+        at = self._source.clock.now()
+        return await self.do(lambda t: _capture(t, at, whole_file))
+
+    async def commit(self, permit: Permit, result: Mapping[str, Json]) -> Outcome:
+        if permit.call != self._call.id:
+            raise ValueError(f"the permit of {permit.call} does not commit {self._call.id}")
+        self._source.probe("sqlite.committing")
+        try:
+            await self.do(Transaction.commit)
+        except UpstreamError as error:
+            return await self._failed(error, result)
+        self._source.probe("sqlite.committed")
+        return Outcome(state=State.SUCCEEDED, effect=EffectState.APPLIED, result=result)
+
+    async def _failed(self, error: UpstreamError, result: Mapping[str, Json]) -> Outcome:
+        effect = EffectState.NONE
+        if not error.proves_no_effect:
+            effect = await self.do(lambda _: self._source.happened(self._call.id))
+        if effect is EffectState.APPLIED:
+            return Outcome(state=State.SUCCEEDED, effect=effect, result=result)
+        if effect is EffectState.UNKNOWN:
+            refusal = Deny(reason="outcome.unknown", detail=error.detail, effect=effect)
+            return Outcome(state=State.UNKNOWN, effect=effect, refusal=refusal)
+        refusal = Deny(reason=error.reason, detail=error.detail)
+        return Outcome(state=State.FAILED, effect=effect, refusal=refusal)
+
+    async def close(self) -> None:
+        await self.do(Transaction.rollback)
+
+
+def _capture(transaction: Transaction, at: datetime, whole_file: bool) -> Captured | Deny:
+    try:
+        return transaction.capture(at, whole_file=whole_file)
+    except apsw.Error as error:
+        raise explained(error, "capture") from error
+
+
+class SqliteAttempt:
+    """``judgement`` is what ``parse`` found; nothing else can be done."""
+
+    def __init__(self, source: Source, call: Call, judgement: Judgement) -> None:
+        self._source = source
+        self._judgement = judgement
+        self._work = _Work(source, call)
+        self._result: Mapping[str, Json] = {}
+
+    async def read(self) -> Outcome:
+        reader = await self._source.reader()
+        try:
+            result = await reader.lane.run(lambda: self._read(reader), stop=reader.deadline.stop)
+        except UpstreamError as error:
+            if error.reason != "too_large":
+                raise
+            refusal = Deny(reason=error.reason, detail=error.detail)
+            return Outcome(state=State.FAILED, effect=EffectState.NONE, refusal=refusal)
+        finally:
+            self._source.readers.put_nowait(reader)
+        return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=result)
+
+    def _read(self, reader: Reader) -> Mapping[str, Json]:
+        limits = self._source.limits
+        reader.deadline.start(limits.statement_timeout_s)
+        try:
+            # One snapshot for all statements of the text.
+            reader.db.execute("BEGIN")
+            return execution.run(reader.db, self._judgement, limits)
+        except apsw.Error as error:
+            raise explained(error, "read", stopped=reader.deadline.stopped) from error
+        finally:
+            reader.deadline.clear()
+            if reader.db.in_transaction:
+                reader.db.execute("ROLLBACK")
+
+    async def run(self) -> Ran:
+        ran = await self._work.do(self._run)
+        self._result = ran.result
+        return ran
+
+    def _run(self, transaction: Transaction) -> Ran:
+        desk, limits = self._source.desk, self._source.limits
+        transaction.begin()
+        desk.deadline.start(limits.statement_timeout_s)
+        try:
+            result = execution.run(transaction.db, self._judgement, limits)
+            return Ran(measured=transaction.measured(), result=result)
+        except apsw.Error as error:
+            raise explained(error, "run", stopped=desk.deadline.stopped) from error
+
+    async def capture(self) -> Captured | Deny:
+        return await self._work.capture(whole_file=self._judgement.ddl)
+
+    async def commit(self, permit: Permit) -> Outcome:
+        return await self._work.commit(permit, self._result)
+
+    async def close(self) -> None:
+        await self._work.close()
+
+
+class SqliteUnwinding:
+    def __init__(
+        self,
+        source: Source,
+        call: Call,
+        undos: Sequence[tuple[str, Undo]],
+        on_conflict: OnConflict,
+    ) -> None:
+        self._source = source
+        self._undos = undos
+        self._on_conflict = on_conflict
+        self._work = _Work(source, call)
+
+    async def run(self) -> tuple[Step, ...]:
+        return await self._work.do(self._run)
+
+    def _run(self, transaction: Transaction) -> tuple[Step, ...]:
+        unwind.loosen(transaction.db)
+        transaction.begin()
+        try:
+            return unwind.take_back(
+                transaction.db,
+                self._undos,
+                self._on_conflict,
+                foreign_keys=self._source.foreign_keys,
+            )
+        except apsw.Error as error:
+            raise explained(error, "revert") from error
+
+    async def capture(self) -> Captured | Deny:
+        return await self._work.capture(whole_file=False)
+
+    async def commit(self, permit: Permit) -> Outcome:
+        return await self._work.commit(permit, {})
+
+    async def close(self) -> None:
+        try:
+            await self._work.close()
+        finally:
+            await self._work.do(self._tighten)
+
+    def _tighten(self, transaction: Transaction) -> None:
+        unwind.tighten(transaction.db, foreign_keys=self._source.foreign_keys)

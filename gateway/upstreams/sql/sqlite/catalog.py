@@ -1,0 +1,176 @@
+"""The shape of tables as images and reverts need it, read from the database's own catalog."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import apsw
+
+from gateway.upstreams.sql.sqlite.tokens import replaces
+
+ROWID_NAMES = ("rowid", "_rowid_", "oid")
+
+
+def quoted(name: str) -> str:
+    """An identifier that means exactly ``name``."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def folded(name: str) -> str:
+    """Names compare without regard to the case of ASCII letters, as in the engine."""
+    return "".join(c.lower() if c.isascii() else c for c in name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """``columns`` are those that are stored or can be written: generated ones are left out.
+    ``key`` is the primary key's columns, for a table WITHOUT ROWID the row's identity; for every
+    other table that is ``rowid``, an alias of the row id that no column hides (``None`` when all
+    are hidden); ``rowid_column`` is the INTEGER PRIMARY KEY that shows it, if there is one.
+    ``fingerprint`` changes with the table's definition."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    rowid: str | None
+    rowid_column: str | None
+    without_rowid: bool
+    generated: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def capturable(self) -> bool:
+        return self.without_rowid or self.rowid is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """``columns`` of ``table`` refer to ``to`` of ``parent``."""
+
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the main database holds, by folded name. ``kinds``: ``table``, ``view``, ``virtual``
+    or ``shadow`` of each table. ``replacing``: tables whose constraints say ON CONFLICT REPLACE."""
+
+    kinds: Mapping[str, str]
+    triggers: frozenset[str]
+    replacing: frozenset[str]
+    modules: frozenset[str]
+
+    def known(self, name: str) -> bool:
+        """Whether the folded ``name`` stands for anything but what a statement names itself."""
+        if name in self.kinds or name in self.modules:
+            return True
+        return name.startswith(("sqlite_", "pragma_"))
+
+
+def names(db: apsw.Connection) -> Names:
+    listed = db.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main'").fetchall()
+    schema = db.execute(
+        "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('trigger', 'table')"
+    ).fetchall()
+    modules = db.execute("SELECT name FROM pragma_module_list").fetchall()
+    return Names(
+        modules=frozenset(folded(str(name)) for (name,) in modules),
+        kinds={folded(str(name)): str(kind) for name, kind in listed},
+        triggers=frozenset(folded(str(name)) for name, kind, _ in schema if kind == "trigger"),
+        replacing=frozenset(
+            folded(str(name))
+            for name, kind, sql in schema
+            if kind == "table" and replaces(str(sql))
+        ),
+    )
+
+
+def shape(db: apsw.Connection, table: str) -> Shape | None:
+    """``None`` when there is no such ordinary table."""
+    found = db.execute(
+        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
+        "AND name = ? COLLATE NOCASE",
+        (table,),
+    ).fetchone()
+    if found is None:
+        return None
+    name, without_rowid = str(found[0]), bool(found[1])
+    info = db.execute(
+        'SELECT name, type, "notnull", pk, hidden '
+        "FROM pragma_table_xinfo(?, 'main') ORDER BY cid",
+        (name,),
+    ).fetchall()
+    sql = db.execute(
+        "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?", (name,)
+    ).fetchone()
+    taken = {folded(str(row[0])) for row in info}
+    keyed = sorted((int(row[3]), str(row[0])) for row in info if row[3])
+    text = json.dumps([sql[0] if sql else None, info], ensure_ascii=True)
+    return Shape(
+        name=name,
+        columns=tuple(str(row[0]) for row in info if row[4] == 0),
+        key=tuple(column for _, column in keyed),
+        rowid=None if without_rowid else next((n for n in ROWID_NAMES if n not in taken), None),
+        rowid_column=_rowid_column(db, name, without_rowid, info),
+        without_rowid=without_rowid,
+        generated=tuple(str(row[0]) for row in info if row[4] in (2, 3)),
+        fingerprint=hashlib.sha256(text.encode("ascii")).hexdigest(),
+    )
+
+
+def _rowid_column(
+    db: apsw.Connection, table: str, without_rowid: bool, info: list[tuple[object, ...]]
+) -> str | None:
+    keyed = [row for row in info if row[3]]
+    if without_rowid or len(keyed) != 1 or str(keyed[0][1]).upper() != "INTEGER":
+        return None
+    # "INTEGER PRIMARY KEY DESC" is an ordinary column with an index of its own.
+    indexed = db.execute(
+        "SELECT 1 FROM pragma_index_list(?, 'main') WHERE origin = 'pk'", (table,)
+    ).fetchone()
+    return None if indexed else str(keyed[0][0])
+
+
+def foreign_keys(db: apsw.Connection) -> list[ForeignKey]:
+    """Every foreign key of the main database whose parent table exists."""
+    rows = db.execute(
+        'SELECT t.name, f.id, f.seq, f."table", f."from", f."to" FROM pragma_table_list AS t '
+        "JOIN pragma_foreign_key_list(t.name, 'main') AS f "
+        "WHERE t.schema = 'main' AND t.type = 'table' ORDER BY t.name, f.id, f.seq"
+    ).fetchall()
+    grouped: dict[tuple[str, int], list[tuple[str, str, str | None]]] = {}
+    for table, number, _, parent, column, to in rows:
+        grouped.setdefault((str(table), int(str(number))), []).append(
+            (str(parent), str(column), None if to is None else str(to))
+        )
+    keys: list[ForeignKey] = []
+    for (table, _), parts in grouped.items():
+        there = shape(db, parts[0][0])
+        if there is None:
+            continue
+        to = tuple(p[2] for p in parts if p[2] is not None) or there.key
+        if len(to) == len(parts):
+            columns = tuple(p[1] for p in parts)
+            keys.append(ForeignKey(table=table, columns=columns, parent=there.name, to=to))
+    return keys
+
+
+def unique_keys(db: apsw.Connection, table: str) -> list[tuple[str, ...]]:
+    """The column sets of the table's plain unique indexes (no expressions, no partial ones)."""
+    names = db.execute(
+        "SELECT name FROM pragma_index_list(?, 'main') WHERE \"unique\" AND NOT partial", (table,)
+    ).fetchall()
+    found: list[tuple[str, ...]] = []
+    for (name,) in names:
+        columns = db.execute(
+            "SELECT name FROM pragma_index_info(?, 'main') ORDER BY seqno", (name,)
+        ).fetchall()
+        if all(column is not None for (column,) in columns):
+            found.append(tuple(str(column) for (column,) in columns))
+    return found

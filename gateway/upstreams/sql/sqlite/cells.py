@@ -1,0 +1,156 @@
+"""Rows as typed values: exact comparison, a compact exact encoding, and what people are shown.
+
+A row's values are ``None``, ``int``, ``float``, ``str``, ``bytes`` and ``RawText``, one for each
+storage class, and text that is not valid UTF-8.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from gateway.model import Json
+from gateway.upstreams.sql.sqlite.facts import Value
+from gateway.upstreams.sql.values import render
+
+
+@dataclass(frozen=True, slots=True)
+class RawText:
+    """Text as the file holds it, in the database's encoding, when it cannot be decoded."""
+
+    raw: bytes
+
+
+Cell = Value | RawText
+Row = tuple[Cell, ...]
+
+_INT = struct.Struct("<q")
+_FLOAT = struct.Struct("<d")
+_SIZE = struct.Struct("<I")
+
+
+def same(one: Row | None, other: Row | None) -> bool:
+    """Equal in type and value, floats by their bits: 1 and 1.0, or 0.0 and -0.0, are not."""
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and all(map(same_cell, one, other))
+
+
+def same_cell(one: Cell, other: Cell) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float) and isinstance(other, float):
+        return _FLOAT.pack(one) == _FLOAT.pack(other)
+    return one == other
+
+
+def exact(row: Row) -> tuple[tuple[str, Cell], ...]:
+    """A dictionary key that is equal for rows that are ``same``."""
+    return tuple((_kind(c), _FLOAT.pack(c) if isinstance(c, float) else c) for c in row)
+
+
+def _kind(cell: Cell) -> str:
+    return type(cell).__name__
+
+
+def shown(cell: object) -> Json:
+    """Any value of a row, as JSON for people."""
+    return render(cell.raw if isinstance(cell, RawText) else cell)
+
+
+def shown_row(columns: Sequence[str], row: Row | None) -> Json:
+    if row is None:
+        return None
+    return {column: shown(cell) for column, cell in zip(columns, row, strict=True)}
+
+
+def encode(row: Sequence[Cell], into: bytearray) -> None:
+    for cell in row:
+        if cell is None:
+            into += b"N"
+        elif isinstance(cell, int):
+            into += b"I" + _INT.pack(cell)
+        elif isinstance(cell, float):
+            into += b"F" + _FLOAT.pack(cell)
+        else:
+            tag, raw = _bytes(cell)
+            into += tag + _SIZE.pack(len(raw)) + raw
+
+
+def _bytes(cell: str | bytes | RawText) -> tuple[bytes, bytes]:
+    if isinstance(cell, str):
+        return b"T", cell.encode("utf-8")
+    if isinstance(cell, RawText):
+        return b"R", cell.raw
+    return b"B", cell
+
+
+def decode(data: bytes, at: int, count: int) -> tuple[Row, int]:
+    """``count`` cells from ``data[at:]``, and where they end."""
+    cells: list[Cell] = []
+    for _ in range(count):
+        tag = data[at : at + 1]
+        at += 1
+        if tag == b"N":
+            cells.append(None)
+        elif tag == b"I":
+            cells.append(_INT.unpack_from(data, at)[0])
+            at += 8
+        elif tag == b"F":
+            cells.append(_FLOAT.unpack_from(data, at)[0])
+            at += 8
+        else:
+            size = _SIZE.unpack_from(data, at)[0]
+            at += 4
+            cells.append(_text(tag, data[at : at + size]))
+            at += size
+    return tuple(cells), at
+
+
+def _text(tag: bytes, raw: bytes) -> Cell:
+    if tag == b"T":
+        return raw.decode("utf-8")
+    if tag == b"R":
+        return RawText(raw)
+    if tag == b"B":
+        return raw
+    raise ValueError("the image holds an unknown kind of value")
+
+
+def fetch(
+    db: apsw.Connection, wanted: Sequence[str], source: str, bound: Sequence[Value]
+) -> list[Row]:
+    """Rows of ``SELECT {wanted} {source}``, ``wanted`` being expressions. Text that cannot be
+    decoded comes as ``RawText``."""
+    try:
+        return [tuple(r) for r in db.execute(f"SELECT {', '.join(wanted)} {source}", tuple(bound))]
+    except UnicodeDecodeError:
+        return _fetch_raw(db, wanted, source, bound)
+
+
+def _fetch_raw(
+    db: apsw.Connection, wanted: Sequence[str], source: str, bound: Sequence[Value]
+) -> list[Row]:
+    doubled = ", ".join(
+        f"typeof({p}), CASE WHEN typeof({p}) = 'text' THEN CAST({p} AS BLOB) ELSE {p} END"
+        for p in wanted
+    )
+    encoding = str(db.pragma("encoding"))
+    rows: list[Row] = []
+    for got in db.execute(f"SELECT {doubled} {source}", tuple(bound)):
+        cells: list[Cell] = []
+        for kind, cell in zip(got[::2], got[1::2], strict=True):
+            cells.append(_decoded(cell, encoding) if kind == "text" else cell)
+        rows.append(tuple(cells))
+    return rows
+
+
+def _decoded(raw: object, encoding: str) -> Cell:
+    assert isinstance(raw, bytes)
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return RawText(raw)

@@ -1,0 +1,131 @@
+"""Connections to one SQLite file, each bound to a thread of its own, and the walls around them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from gateway.errors import UpstreamError
+
+T = TypeVar("T")
+
+_PROGRESS_STEPS = 4000
+# A single value of an agent's making; rows already in the file may not be larger either.
+_MAX_VALUE_BYTES = 256 * 1024 * 1024
+
+
+class Lane:
+    """One thread. Work given to it runs in order and is never abandoned: a caller that is
+    cancelled waits for its work to stop."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[], T], *, stop: Callable[[], None] | None = None) -> T:
+        """The result of ``work`` in the lane's thread. ``stop`` is called, from outside it, when
+        the caller is cancelled."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        cancelled = False
+        while not future.done():
+            try:
+                await asyncio.wait({future})
+            except asyncio.CancelledError:
+                cancelled = True
+                if stop is not None:
+                    stop()
+        if cancelled:
+            future.exception()
+            raise asyncio.CancelledError
+        return future.result()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
+class Deadline:
+    """Interrupts a connection's statement when its time is up or ``stop`` is called."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._until = float("inf")
+        self.stopped = False
+        db.set_progress_handler(self._over, _PROGRESS_STEPS)
+
+    def start(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self.stopped = False
+
+    def clear(self) -> None:
+        self._until = float("inf")
+        self.stopped = False
+
+    def stop(self) -> None:
+        """May be called from any thread."""
+        self.stopped = True
+
+    def _over(self) -> bool:
+        return self.stopped or time.monotonic() > self._until
+
+
+def open_reader(path: Path, *, busy_s: float, foreign_keys: bool) -> apsw.Connection:
+    """Cannot write: the file is opened read-only and the engine is told so again."""
+    db = _open(path, apsw.SQLITE_OPEN_READONLY, busy_s, foreign_keys)
+    db.pragma("query_only", True)
+    return db
+
+
+def open_writer(path: Path, *, busy_s: float, foreign_keys: bool) -> apsw.Connection:
+    """Never spills its cache: until COMMIT the file is untouched and others can read it."""
+    db = _open(path, apsw.SQLITE_OPEN_READWRITE, busy_s, foreign_keys)
+    db.pragma("cache_spill", False)
+    return db
+
+
+def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Connection:
+    try:
+        db = apsw.Connection(str(path), flags=flags, statementcachesize=64)
+    except apsw.Error as error:
+        raise explained(error, "open") from error
+    try:
+        db.set_busy_timeout(int(busy_s * 1000))
+        db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, int(foreign_keys))
+        db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+        db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+        db.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
+        db.pragma("temp_store", 2)
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except apsw.Error as error:
+        db.close()
+        raise explained(error, "open") from error
+    return db
+
+
+def explained(error: Exception, doing: str, *, stopped: bool = False) -> UpstreamError:
+    """The engine's error as one of ours. Every error before COMMIT proves that nothing was
+    changed; the caller of COMMIT judges its own."""
+    text = str(error)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        detail = f"The database was locked by somebody else for too long ({doing})."
+        return UpstreamError(detail, reason="upstream.timeout")
+    if isinstance(error, apsw.InterruptError):
+        why = "was cancelled" if stopped else "took longer than the source allows"
+        return UpstreamError(
+            f"The statement {why}; nothing was changed.", reason="upstream.timeout"
+        )
+    if isinstance(error, apsw.AuthError):
+        return UpstreamError(
+            "The statement would do more than it was judged to do: the schema changed meanwhile."
+        )
+    if isinstance(error, apsw.CantOpenError | apsw.NotADBError | apsw.IOError | apsw.CorruptError):
+        return UpstreamError(
+            f"The database file cannot be read ({doing}): {text}", reason="upstream.unreachable"
+        )
+    return UpstreamError(f"The database refused ({doing}): {text}")

@@ -1,0 +1,114 @@
+"""Runs judged statements, each behind an authorizer that permits what the judge saw and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import apsw
+
+from gateway.errors import UpstreamError
+from gateway.model import ActionClass, Json
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.sqlite.catalog import folded
+from gateway.upstreams.sql.sqlite.facts import Act, Judged, Judgement
+from gateway.upstreams.sql.sqlite.functions import MODULE_PRAGMAS, PRAGMAS
+from gateway.upstreams.sql.values import render
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left of the call's limits on results."""
+
+    rows: int
+    bytes: int
+
+    def take(self, row: tuple[object, ...]) -> list[Json]:
+        self.rows -= 1
+        self.bytes -= sum(len(c) if isinstance(c, str | bytes) else 8 for c in row)
+        if self.rows < 0 or self.bytes < 0:
+            raise UpstreamError(
+                "The result is larger than this source allows; ask for fewer rows.",
+                reason="too_large",
+            )
+        return [render(cell) for cell in row]
+
+
+@dataclass(slots=True)
+class _Result:
+    verb: str
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[Json]] = field(default_factory=list)
+    affected: int = 0
+
+    def as_json(self) -> dict[str, Json]:
+        return {
+            "verb": self.verb,
+            "columns": self.columns,
+            "rows": self.rows,
+            "affected": self.affected,
+        }
+
+
+def run(db: apsw.Connection, judgement: Judgement, limits: SqlLimits) -> Mapping[str, Json]:
+    """The surface's JSON. Raises ``apsw.Error`` as the engine does, and ``UpstreamError``
+    ``too_large``."""
+    room = _Room(limits.max_result_rows, limits.max_result_bytes)
+    results: list[dict[str, Json]] = []
+    for statement in judgement.statements:
+        before = db.total_changes()
+        result = _run_one(db, statement, room)
+        if statement.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE):
+            # changes() keeps the number of an earlier statement when this one changed nothing.
+            result.affected = db.changes() if db.total_changes() != before else 0
+        results.append(result.as_json())
+    return results[0] if judgement.single else {"results": results}
+
+
+def _run_one(db: apsw.Connection, statement: Judged, room: _Room) -> _Result:
+    result = _Result(statement.verb)
+
+    def described(cursor: apsw.Cursor, *_: object) -> bool:
+        result.columns = [str(c[0]) for c in cursor.get_description()]
+        return True
+
+    cursor = db.cursor()
+    cursor.exec_trace = described
+    db.authorizer = _Wall(statement).ask
+    try:
+        for row in cursor.execute(statement.sql, statement.bindings, can_cache=False):
+            result.rows.append(room.take(tuple(row)))
+    except UnicodeDecodeError as error:
+        raise UpstreamError(
+            "The result holds text that is not valid UTF-8; ask for it as CAST(... AS BLOB)."
+        ) from error
+    finally:
+        db.authorizer = None
+        cursor.close(True)
+    return result
+
+
+class _Wall:
+    """Permits the acts that were judged. A statement that the engine prepares anew, because the
+    schema changed since, cannot do more than that."""
+
+    def __init__(self, statement: Judged) -> None:
+        self._acts = statement.acts
+        self._modules = statement.modules
+
+    def ask(self, op: int, a: str | None, b: str | None, c: str | None, d: str | None) -> int:
+        if Act(op, a, b, c, d) in self._acts or (self._modules and self._own(op, a, b)):
+            return apsw.SQLITE_OK
+        return apsw.SQLITE_DENY
+
+    def _own(self, op: int, a: str | None, b: str | None) -> bool:
+        """What a virtual table that is read does for itself while it is read."""
+        if op in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE):
+            return True
+        name = folded(a or "")
+        if op == apsw.SQLITE_READ:
+            return any(name == m or name.startswith(m + "_") for m in self._modules)
+        if op == apsw.SQLITE_PRAGMA:
+            asked = name in PRAGMAS and f"pragma_{name}" in self._modules
+            return asked or (name in MODULE_PRAGMAS and b is None)
+        return False

@@ -1,0 +1,287 @@
+"""What a text would do, told by SQLite itself: each statement is prepared, never run, on a
+read-only connection whose authorizer writes down every act and denies what is not allow-listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+
+from gateway.model import Deny
+from gateway.upstreams.sql.sqlite import effects
+from gateway.upstreams.sql.sqlite.catalog import Names as Schema
+from gateway.upstreams.sql.sqlite.catalog import folded, names
+from gateway.upstreams.sql.sqlite.facts import Act, Judged, Judgement
+from gateway.upstreams.sql.sqlite.functions import (
+    ALTER_FUNCTIONS,
+    FUNCTIONS,
+    PRAGMAS,
+    RECEIPTS,
+    SHOWN_PRAGMAS,
+)
+from gateway.upstreams.sql.sqlite.params import Names, bind
+from gateway.upstreams.sql.sqlite.tokens import keywords
+
+_MAX_STATEMENTS = 1000
+# Stands for every parameter of a statement that is prepared but not run.
+_UNBOUND: Any = apsw._null_bindings  # type: ignore[attr-defined]
+_SPOKEN = frozenset({"SELECT", "VALUES", "WITH", "INSERT", "REPLACE", "UPDATE", "DELETE"}) | {
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "EXPLAIN",
+    "PRAGMA",
+}
+_SCHEMA_WORDS = frozenset({"CREATE", "DROP", "ALTER"})
+_READING = frozenset(
+    {apsw.SQLITE_READ, apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_FUNCTION}
+)
+_WRITING = frozenset({apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
+# The act that a statement beginning with the word must do first.
+_FIRST = {
+    "INSERT": apsw.SQLITE_INSERT,
+    "REPLACE": apsw.SQLITE_INSERT,
+    "UPDATE": apsw.SQLITE_UPDATE,
+    "DELETE": apsw.SQLITE_DELETE,
+}
+_SCHEMA = frozenset(
+    {
+        apsw.SQLITE_CREATE_TABLE,
+        apsw.SQLITE_CREATE_INDEX,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_DROP_TABLE,
+        apsw.SQLITE_DROP_INDEX,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_DROP_TRIGGER,
+        apsw.SQLITE_ALTER_TABLE,
+    }
+)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One statement as the engine prepared it."""
+
+    sql: str
+    first: str
+    word: str
+    acts: list[Act] = field(default_factory=list)
+    readonly: bool = False
+    explained: bool = False
+    runs: bool = False
+    names: Names = ()
+
+
+class Judge:
+    """``db`` is a connection of its own that runs nothing of an agent's."""
+
+    def __init__(self, db: apsw.Connection, *, foreign_keys: bool) -> None:
+        self._db = db
+        self._foreign_keys = foreign_keys
+        self._version = -1
+        self._schema = Schema(
+            kinds={}, triggers=frozenset(), replacing=frozenset(), modules=frozenset()
+        )
+
+    def judge(self, sql: str, params: object) -> Judgement | Deny:
+        """Every statement of ``sql``, or the refusal of the first that is refused."""
+        self._refresh()
+        prepared: list[Prepared] = []
+        rest = sql
+        while rest.strip():
+            one = self._prepare(rest)
+            if isinstance(one, Deny):
+                return one
+            if one.runs:
+                prepared.append(one)
+            elif prepared and one.sql.strip("; \t\r\n\f"):
+                # "; --" is how an injected text gets rid of what stood behind it.
+                return _unsupported("Only white space may follow the last semicolon.")
+            if not one.sql or len(prepared) > _MAX_STATEMENTS:
+                return _unsupported("The text holds too many statements.")
+            rest = rest[len(one.sql) :]
+        if not prepared:
+            return Deny(reason="sql.unparsable", detail="The text holds no statement.")
+        bindings = bind([p.names for p in prepared], params)
+        if isinstance(bindings, Deny):
+            return bindings
+        judged: list[Judged] = []
+        for one, values in zip(prepared, bindings, strict=True):
+            verdict = self._verdict(one)
+            if isinstance(verdict, Deny):
+                return verdict
+            judged.append(effects.judged(one, verdict, self._schema, values, self._aside(one)))
+        return Judgement(statements=tuple(judged), single=len(judged) == 1)
+
+    def _refresh(self) -> None:
+        version = int(str(self._db.pragma("schema_version")))
+        if version != self._version:
+            self._schema = names(self._db)
+            self._version = version
+
+    # --- preparing ------------------------------------------------------------------------
+
+    def _prepare(self, sql: str) -> Prepared | Deny:
+        first, word = keywords(sql)
+        one = Prepared(sql=sql, first=first, word=word)
+        if first and first not in _SPOKEN:
+            # The engine still has the word on where this statement ends and whether it is one.
+            return self._refused_word(sql, first)
+        refusals: list[Deny] = []
+        error = self._ask(one, refusals)
+        if refusals:
+            return refusals[0]
+        if error is not None:
+            return Deny(reason="sql.unparsable", detail=f"SQLite says: {error}.")
+        return one
+
+    def _ask(self, one: Prepared, refusals: list[Deny]) -> str | None:
+        """Fills ``one`` from the engine; its message when it does not accept the statement."""
+
+        def authorize(op: int, a: str | None, b: str | None, c: str | None, d: str | None) -> int:
+            act = Act(op, a, b, c, d)
+            refusal = _refusal(act, one)
+            if refusal is not None:
+                refusals.append(refusal)
+                return apsw.SQLITE_DENY
+            one.acts.append(act)
+            return apsw.SQLITE_OK
+
+        def stop(cursor: apsw.Cursor, sql: str, _: object) -> bool:
+            one.sql = sql
+            one.readonly = cursor.is_readonly
+            one.explained = cursor.is_explain > 0
+            one.runs = cursor.has_vdbe
+            one.names = cursor.bindings_names
+            return False
+
+        cursor = self._db.cursor()
+        cursor.exec_trace = stop
+        self._db.authorizer = authorize
+        try:
+            cursor.execute(one.sql, _UNBOUND, can_cache=False)
+        except apsw.ExecTraceAbort:
+            return None
+        except apsw.Error as error:
+            return str(error)
+        finally:
+            self._db.authorizer = None
+            cursor.close()
+        return "nothing was prepared"
+
+    def _refused_word(self, sql: str, word: str) -> Deny:
+        shown = word if word.isalpha() else "This"
+        one = Prepared(sql=sql, first=word, word=word)
+        refusals: list[Deny] = []
+        error = self._ask(one, refusals)
+        if error is not None and not refusals:
+            return Deny(reason="sql.unparsable", detail=f"SQLite says: {error}.")
+        return _unsupported(f"{shown} is not a kind of statement that is accepted here.")
+
+    def _aside(self, one: Prepared) -> frozenset[Act]:
+        """What the statement does only because foreign keys are enforced."""
+        if not self._foreign_keys or one.readonly:
+            return frozenset()
+        bare = Prepared(sql=one.sql, first=one.first, word=one.word)
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+        try:
+            error = self._ask(bare, [])
+        finally:
+            self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+        return frozenset() if error else frozenset(one.acts) - frozenset(bare.acts)
+
+    # --- judging --------------------------------------------------------------------------
+
+    def _verdict(self, one: Prepared) -> str | Deny:
+        """The kind of statement: ``read``, ``explain``, ``pragma``, ``change`` or ``schema``."""
+        unknown = self._unknown_table(one)
+        if unknown is not None:
+            return unknown
+        ops = {act.op for act in one.acts}
+        reads = apsw.SQLITE_SELECT in ops and ops <= _READING
+        if one.explained or one.first == "EXPLAIN":
+            whole = one.explained and one.readonly and reads
+            return "explain" if whole else _unsupported("Only reads can be explained here.")
+        if one.first == "PRAGMA":
+            shown = one.readonly and ops <= {apsw.SQLITE_PRAGMA} and len(one.acts) == 1
+            return "pragma" if shown else _unsupported("This PRAGMA is not accepted.")
+        if one.readonly and reads and one.word in ("SELECT", "VALUES"):
+            return "read"
+        if not one.readonly and one.word in _SCHEMA_WORDS and ops & _SCHEMA:
+            return "schema"
+        changes = [act for act in one.acts if act.op in _WRITING and act.via is None]
+        if not one.readonly and changes and not ops & _SCHEMA:
+            wanted = _FIRST.get(one.word)
+            if changes[0].op == wanted:
+                return "change"
+        return _unsupported("The engine does not show what this statement would do.")
+
+    def _unknown_table(self, one: Prepared) -> Deny | None:
+        for act in one.acts:
+            if act.op in _WRITING and act.first is not None:
+                kind = self._schema.kinds.get(folded(act.first))
+                if kind in ("virtual", "shadow"):
+                    return _unjudged(
+                        f"{act.first} is a {kind} table: writes to it cannot be followed."
+                    )
+            elif act.op == apsw.SQLITE_READ and not effects.readable(act, self._schema):
+                return _unjudged(f"{act.first} is not a table that may be read.")
+        return None
+
+
+def _refusal(act: Act, one: Prepared) -> Deny | None:
+    """The refusal of one act, whatever else the statement does."""
+    if any(folded(part) == RECEIPTS for part in (act.first, act.second) if part):
+        return _unjudged(f"{RECEIPTS} belongs to the gateway.")
+    if act.op in (apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_RECURSIVE):
+        return None
+    if act.op == apsw.SQLITE_FUNCTION:
+        return _refused_function((act.second or "").lower(), one)
+    if act.op in _WRITING:
+        return _refused_write(act, one)
+    if act.op == apsw.SQLITE_PRAGMA:
+        return _refused_pragma(act)
+    if act.op == apsw.SQLITE_REINDEX and one.word == "CREATE":
+        return None
+    if act.op in _SCHEMA and one.word in _SCHEMA_WORDS:
+        return None
+    name = str(apsw.mapping_authorizer_function.get(act.op, act.op))
+    return _unsupported(f"{name.removeprefix('SQLITE_').replace('_', ' ')} is not accepted here.")
+
+
+def _refused_function(name: str, one: Prepared) -> Deny | None:
+    if name in FUNCTIONS or (one.word == "ALTER" and name in ALTER_FUNCTIONS):
+        return None
+    return Deny(
+        reason="action.unsupported",
+        detail=f"The function {name} may have effects that cannot be judged.",
+        extra={"function": name},
+    )
+
+
+def _refused_write(act: Act, one: Prepared) -> Deny | None:
+    if one.word in _SCHEMA_WORDS:
+        return None
+    if folded(act.first or "").startswith("sqlite_"):
+        return _unjudged(f"{act.first} belongs to SQLite and is not written directly.")
+    if act.database not in ("main", None):
+        return _unsupported("Temporary and attached tables are not accepted.")
+    return None
+
+
+def _refused_pragma(act: Act) -> Deny | None:
+    name = folded(act.first or "")
+    if name in PRAGMAS or (name in SHOWN_PRAGMAS and act.second is None):
+        return None
+    return _unsupported(f"PRAGMA {name} is not accepted here.")
+
+
+def _unsupported(detail: str) -> Deny:
+    return Deny(reason="sql.unsupported", detail=detail)
+
+
+def _unjudged(detail: str) -> Deny:
+    return Deny(reason="action.unsupported", detail=detail)

@@ -1,0 +1,186 @@
+"""Takes row images back, comparing before, after and now. Runs in an open transaction in which
+triggers and foreign keys are off, so that exactly the images come back and nothing follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import apsw
+
+from gateway.model import Conflict, OnConflict
+from gateway.upstreams.sql.sqlite import catalog, orphans, rows
+from gateway.upstreams.sql.sqlite.catalog import quoted
+from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, shown_row
+from gateway.upstreams.sql.sqlite.images import Change, TableImage
+
+_TAKEN = frozenset(
+    {
+        apsw.SQLITE_CONSTRAINT_UNIQUE,
+        apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
+        apsw.SQLITE_CONSTRAINT_ROWID,
+    }
+)
+
+
+@dataclass(slots=True)
+class Item:
+    """One change and what is there now. ``why``: the conflict, if any; ``restore``: whether the
+    before-image is put back."""
+
+    image: TableImage
+    change: Change
+    now: Row | None
+    why: str | None = None
+    other: Row | None = None
+    restore: bool = True
+
+    def conflict(self) -> Conflict:
+        columns = self.image.shape.columns
+        present = self.other if self.other is not None else self.now
+        return Conflict(
+            resource=self.image.resource(),
+            key=self.image.key_shown(self.change),
+            before=shown_row(columns, self.change.before),
+            after=shown_row(columns, self.change.after),
+            now=shown_row(columns, present),
+            why=self.why or "changed",
+        )
+
+    def leave(self, why: str, other: Row | None = None) -> None:
+        self.restore = False
+        self.why = why
+        self.other = other
+
+
+@dataclass(slots=True)
+class Restored:
+    rows: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    left: int = 0  # rows in conflict that were left as they are
+
+
+def schema_change(db: apsw.Connection, images: Sequence[TableImage]) -> str | None:
+    """What is no longer as it was when the images were taken; ``None`` when nothing is."""
+    for image in images:
+        shape = catalog.shape(db, image.shape.name)
+        if shape is None:
+            return f"The table {image.shape.name} is gone."
+        if shape.fingerprint != image.shape.fingerprint:
+            return f"The table {image.shape.name} was altered."
+    return None
+
+
+def restore(
+    db: apsw.Connection,
+    images: Sequence[TableImage],
+    on_conflict: OnConflict,
+    *,
+    foreign_keys: bool,
+) -> Restored:
+    """Restores what can be restored and lists what cannot. Under ``abort`` that is done too, so
+    that every conflict is found; the caller rolls back when there is one."""
+    items = [item for image in images for item in _compared(db, image, on_conflict)]
+    keys = catalog.foreign_keys(db) if foreign_keys else []
+    while True:
+        db.execute("SAVEPOINT holdfast_restore")
+        clean = _apply(db, items) and not orphans.leave_out(db, keys, items)
+        if clean:
+            db.execute("RELEASE holdfast_restore")
+            return _told(items)
+        # Somebody's row stands in the way of a restored one: without it, from the start.
+        db.execute("ROLLBACK TO holdfast_restore")
+        db.execute("RELEASE holdfast_restore")
+
+
+def _compared(db: apsw.Connection, image: TableImage, on_conflict: OnConflict) -> list[Item]:
+    found = rows.by_key(db, image.shape, [change.key for change in image.changes])
+    items: list[Item] = []
+    for change in image.changes:
+        now = found.get(change.key)
+        if same(now, change.after):
+            items.append(Item(image, change, now))
+        elif not same(now, change.before):
+            why = "missing" if now is None else "present" if change.after is None else "changed"
+            forced = on_conflict is OnConflict.FORCE
+            items.append(Item(image, change, now, why=why, restore=forced))
+    return items
+
+
+def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
+    """Puts the before-images back: first all rows that are in the way go, then all come, so that
+    swapped unique values meet no one. False when a row of somebody else's was met."""
+    chosen = [item for item in items if item.restore]
+    for item in chosen:
+        if item.now is not None:
+            key = item.change.key
+            if item.image.shape.without_rowid:
+                key = rows.key_of(item.image.shape, item.now)
+            rows.delete(db, item.image.shape, key)
+    clean = True
+    for item in chosen:
+        if item.change.before is None:
+            continue
+        try:
+            rows.insert(db, item.image.shape, item.change.key, item.change.before)
+        except apsw.ConstraintError as error:
+            if getattr(error, "extendedresult", 0) in _TAKEN:
+                item.leave("unique", _rival(db, item))
+            else:
+                item.leave("inexact")
+            clean = False
+    return clean and _verified(db, chosen)
+
+
+def _verified(db: apsw.Connection, chosen: Sequence[Item]) -> bool:
+    """Reads every restored row again: a value that did not come back as it was is a conflict."""
+    by_image: dict[int, list[Item]] = {}
+    for item in chosen:
+        by_image.setdefault(id(item.image), []).append(item)
+    clean = True
+    for group in by_image.values():
+        shape = group[0].image.shape
+        found = rows.by_key(db, shape, [item.change.key for item in group])
+        for item in group:
+            now = found.get(item.change.key)
+            if not same(now, item.change.before) and not _moved(item, now, group):
+                item.leave("inexact", now)
+                clean = False
+    return clean
+
+
+def _moved(item: Item, now: Row | None, group: Sequence[Item]) -> bool:
+    # A key that differs only by what its collation ignores finds the row of another change.
+    if item.change.before is not None or not item.image.shape.without_rowid:
+        return False
+    return any(same(now, other.change.before) for other in group)
+
+
+def _rival(db: apsw.Connection, item: Item) -> Row | None:
+    """The row that has the identity or a unique value of the one to be restored."""
+    shape, before = item.image.shape, item.change.before
+    assert before is not None
+    there = rows.by_key(db, shape, [item.change.key]).get(item.change.key)
+    if there is not None:
+        return there
+    for columns in catalog.unique_keys(db, shape.name):
+        if not set(columns) <= set(shape.columns):
+            continue
+        cells = tuple(before[shape.columns.index(c)] for c in columns)
+        if None in cells:
+            continue
+        source = f"FROM main.{quoted(shape.name)} WHERE {rows.matching(columns, cells)} LIMIT 1"
+        found = fetch(db, [quoted(c) for c in shape.columns], source, rows.plain(cells))
+        if found:
+            return found[0]
+    return None
+
+
+def _told(items: Sequence[Item]) -> Restored:
+    told = Restored()
+    for item in items:
+        told.rows += item.restore
+        if item.why is not None:
+            told.conflicts.append(item.conflict())
+            told.left += not item.restore
+    return told

@@ -1,0 +1,122 @@
+"""Takes calls back on one SQLite source: row images, newest call first, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from gateway.errors import ImageDamaged
+from gateway.model import OnConflict, Step, Undo
+from gateway.upstreams.sql.sqlite.images import FORMAT, TableImage, unpack
+from gateway.upstreams.sql.sqlite.restore import Restored, restore, schema_change
+
+_ACTION = "restore"
+
+
+def loosen(db: apsw.Connection) -> None:
+    """Outside a transaction: nothing follows from what is restored, and old rows come back even
+    where a CHECK was ignored when they came."""
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+    db.pragma("ignore_check_constraints", True)
+
+
+def tighten(db: apsw.Connection, *, foreign_keys: bool) -> None:
+    """Back to what agents' statements run under."""
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, int(foreign_keys))
+    db.pragma("ignore_check_constraints", False)
+
+
+def take_back(
+    db: apsw.Connection,
+    undos: Sequence[tuple[str, Undo]],
+    on_conflict: OnConflict,
+    *,
+    foreign_keys: bool,
+) -> tuple[Step, ...]:
+    """One step per call. With ``abort``, a step that is not ``reverted`` leaves every row of every
+    step alone."""
+    db.execute("SAVEPOINT holdfast_unwind")
+    steps = [_one(db, call, undo, on_conflict, foreign_keys) for call, undo in undos]
+    if on_conflict is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
+        db.execute("ROLLBACK TO holdfast_unwind")
+        steps = [_left(step) for step in steps]
+    db.execute("RELEASE holdfast_unwind")
+    return tuple(steps)
+
+
+def _one(
+    db: apsw.Connection, call: str, undo: Undo, on_conflict: OnConflict, foreign_keys: bool
+) -> Step:
+    images = _images(undo)
+    if isinstance(images, str):
+        return _failed(call, undo, "revert.not_revertible", images)
+    changed = schema_change(db, images)
+    if changed is not None:
+        return _failed(call, undo, "revert.schema_changed", changed)
+    done = restore(db, images, on_conflict, foreign_keys=foreign_keys)
+    return Step(
+        call=call,
+        upstream=undo.upstream,
+        action=_ACTION,
+        state=_state(done, on_conflict),
+        restored=done.rows,
+        conflicts=tuple(done.conflicts),
+        reason="revert.conflict" if done.conflicts else None,
+        detail=f"{len(done.conflicts)} rows were changed by others." if done.conflicts else None,
+    )
+
+
+def _images(undo: Undo) -> list[TableImage] | str:
+    if undo.kind != "sqlite" or undo.manifest.get("format") != FORMAT:
+        return "It was captured in a form that this version does not read."
+    if undo.manifest.get("journal"):
+        return "It can only be taken back alone, as the last change of the file."
+    try:
+        return unpack(undo.manifest["tables"], undo.image)
+    except ImageDamaged as error:
+        return error.detail
+
+
+def _state(done: Restored, on_conflict: OnConflict) -> str:
+    if not done.conflicts:
+        return "reverted"
+    if on_conflict is OnConflict.ABORT:
+        return "conflict"
+    if not done.left:
+        return "reverted"
+    return "partial" if done.rows else "conflict"
+
+
+def _left(step: Step) -> Step:
+    if step.state in ("conflict", "failed"):
+        return Step(
+            call=step.call,
+            upstream=step.upstream,
+            action=step.action,
+            state=step.state,
+            conflicts=step.conflicts,
+            reason=step.reason,
+            detail=step.detail,
+        )
+    return Step(
+        call=step.call,
+        upstream=step.upstream,
+        action=step.action,
+        state="skipped",
+        reason="revert.conflict",
+        detail="Left alone: another step of this revert could not be done.",
+    )
+
+
+def _failed(call: str, undo: Undo, reason: str, detail: str) -> Step:
+    return Step(
+        call=call,
+        upstream=undo.upstream,
+        action=_ACTION,
+        state="failed",
+        reason=reason,
+        detail=detail,
+    )

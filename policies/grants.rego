@@ -1,0 +1,45 @@
+# Every effect of the call needs a grant of one of the caller's roles (data.yaml, `roles`).
+package gateway
+
+import rego.v1
+
+deny contains reason if {
+	some effect in input.action.effects
+	not granted(effect)
+	reason := sprintf("no role of the caller may %s %s on %s", [
+		effect.verb,
+		effect.name,
+		input.resource.id,
+	])
+}
+
+# Nothing is allowed because nothing speaks against it: every effect has its grant.
+everything_granted if {
+	input.version == 1
+	count(input.action.effects) > 0
+	every effect in input.action.effects {
+		granted(effect)
+	}
+}
+
+granted(effect) if {
+	some role in input.subject.roles
+	some grant in data.roles[role]
+	effect.verb in grant.verbs
+	covers_source(grant)
+	covers_table(grant, effect.name)
+}
+
+covers_source(grant) if "*" in grant.sources
+
+covers_source(grant) if input.resource.id in grant.sources
+
+covers_table(grant, _) if "*" in grant.tables
+
+covers_table(grant, name) if lower(name) in grant.tables
+
+# "main.*" covers every table of the schema main.
+covers_table(grant, name) if {
+	schema := split(lower(name), ".")[0]
+	sprintf("%s.*", [schema]) in grant.tables
+}

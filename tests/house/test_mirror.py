@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import ast
+from pathlib import PurePosixPath
+
+from tests.house.sources import ROOT, Function, Source, functions, python, source
+
+# Modules with logic whose tests stand elsewhere: where, and why.
+TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
+    "gateway/model/decisions.py": ("tests/test_model.py", "the nouns are one small package"),
+    "gateway/model/freezes.py": ("tests/test_model.py", "the nouns are one small package"),
+    "gateway/model/records.py": ("tests/test_model.py", "the nouns are one small package"),
+    "gateway/model/tokens.py": ("tests/test_model.py", "the nouns are one small package"),
+    "gateway/interfaces/walk.py": (
+        "tests/test_pipeline.py",
+        "no_probe is what the walk defaults to",
+    ),
+}
+
+
+def has_logic(of: Source) -> bool:
+    """Whether a function does more than state a type or hand something on."""
+    return any(_acts(node) for _, node in functions(of.tree))
+
+
+def _acts(function: Function) -> bool:
+    body = function.body
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    return any(
+        not isinstance(statement, ast.Expr | ast.Pass) or _calls(statement) for statement in body
+    )
+
+
+def _calls(statement: ast.stmt) -> bool:
+    return any(isinstance(node, ast.Call | ast.Await) for node in ast.walk(statement))
+
+
+def mirror(path: str) -> str:
+    """``gateway/a/b.py`` is tested by ``tests/a/test_b.py``, a package by ``tests/a/test_a.py``."""
+    module = PurePosixPath(path).relative_to("gateway")
+    name = module.parent.name if module.name == "__init__.py" else module.stem
+    return f"tests/{module.parent.as_posix()}/test_{name}.py".replace("/./", "/")
+
+
+def covered(path: str) -> bool:
+    return (ROOT / mirror(path)).is_file()
+
+
+def test_every_module_with_logic_has_its_own_tests() -> None:
+    bare = [
+        f"{module.path} (expected {mirror(module.path)})"
+        for module in python("gateway")
+        if has_logic(module) and module.path not in TESTED_ELSEWHERE and not covered(module.path)
+    ]
+
+    assert bare == []
+
+
+def test_an_exception_from_the_mirror_is_needed_and_true() -> None:
+    modules = {module.path: module for module in python("gateway")}
+    for path, (elsewhere, why) in TESTED_ELSEWHERE.items():
+        assert path in modules, f"{path} is gone"
+        assert has_logic(modules[path]), f"{path} has nothing to test"
+        assert not covered(path), f"{path} has its own tests now"
+        assert why, f"{path} has no reason"
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        text = (ROOT / elsewhere).read_text(encoding="utf-8")
+        imported = module in text or f"from {module.rpartition('.')[0]} import" in text
+        assert imported, f"{elsewhere} does not import {module}"
+
+
+def test_the_mirror_names_the_expected_file() -> None:
+    assert mirror("gateway/pipeline.py") == "tests/test_pipeline.py"
+    assert mirror("gateway/policy/rego.py") == "tests/policy/test_rego.py"
+    assert mirror("gateway/config/__init__.py") == "tests/config/test_config.py"
+
+
+def test_protocols_and_plain_nouns_have_no_logic_and_functions_do() -> None:
+    protocol = 'class A:\n    def a(self) -> int:\n        """Text."""\n        ...\n'
+    assert not has_logic(source("a.py", protocol))
+    assert not has_logic(source("a.py", "from x import y\n\n__all__ = ['y']\n"))
+    assert has_logic(source("a.py", "def a(b):\n    return b + 1\n"))
+    assert has_logic(source("a.py", "def a(b):\n    b.close()\n"))

@@ -1,0 +1,37 @@
+"""Faults that can be planted in the rules; each must break an invariant somewhere."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Bug(Enum):
+    DISPATCH_BEFORE_INTENT = auto()
+    PERMIT_WITHOUT_UNDO = auto()
+    COMMIT_WITHOUT_CONFIRMED_PERMIT = auto()
+    FREEZE_CHECKED_ONLY_WHEN_DECIDING = auto()
+    PERMIT_IGNORES_THE_FREEZE = auto()
+    DRAINED_WITHOUT_WAITING = auto()
+    RECOVERY_FAILS_WITHOUT_ASKING = auto()
+    RECOVERY_SUCCEEDS_WITHOUT_ASKING = auto()
+    RECOVERY_TAKES_OPEN_FOR_ROLLED_BACK = auto()
+    RECOVERY_FORGETS_INTENTS = auto()
+    RECOVERY_RESENDS_TO_AN_OPAQUE_TOOL = auto()
+    STALE_GENERATION_MAY_PERMIT = auto()
+    STALE_GENERATION_MAY_SETTLE = auto()
+    SETTLE_OVERWRITES_SETTLED = auto()
+    TIMEOUT_MEANS_FAILED = auto()
+    TIMEOUT_REPLIES_NO_EFFECT = auto()
+    CANCEL_AFTER_THE_PERMIT = auto()
+    ERROR_SETTLES_DESPITE_EARLIER_ATTEMPT = auto()
+    PROBE_WITHOUT_FENCE = auto()
+    RETRY_RUNS_AGAIN = auto()
+    APPROVAL_NOT_CONSUMED_IN_BEGIN = auto()
+    APPROVAL_FOR_ANY_DIGEST = auto()
+    APPROVAL_OUTLIVES_POLICY = auto()
+    REVISION_NOT_CHECKED_AGAIN = auto()
+    REVERT_CLAIMED_TWICE = auto()
+    REVERT_WITHOUT_COMPARING = auto()
+    REVERT_OF_WHAT_IS_NOT_SETTLED = auto()
+    AUDIT_ENTRY_MISSING = auto()
+    AUDIT_AFTER_THE_MOVE = auto()

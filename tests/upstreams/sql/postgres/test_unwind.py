@@ -1,0 +1,318 @@
+"""Conflicts: what others changed since is never overwritten silently, and no orphan is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import UpstreamError
+from gateway.lifecycle import State
+from gateway.model import EffectState, OnConflict, Reversibility, Undo
+from tests.fixtures.postgres_case import Case
+
+_T = """
+CREATE TABLE t(id int PRIMARY KEY, v text, code text UNIQUE);
+INSERT INTO t SELECT i, 'v' || i, 'c' || i FROM generate_series(1, 6) i;
+"""
+_FAMILY = """
+CREATE TABLE p(id int PRIMARY KEY, v text);
+CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p);
+INSERT INTO p VALUES (1, 'a'), (2, 'b'); INSERT INTO c VALUES (1, 1);
+"""
+_BAG = "CREATE TABLE bag(v text, n int); INSERT INTO bag VALUES ('a', 1), ('a', 1), ('b', 2)"
+
+
+async def test_a_row_that_others_changed_stops_the_whole_revert(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 3")
+    case.admin.execute("UPDATE t SET v = 'person' WHERE id = 2")
+    there = case.dump()
+    reverted = await case.revert(done.undo)
+    (step,) = reverted.steps
+    assert step.state == "conflict"
+    assert step.restored == 0
+    assert step.reason == "revert.conflict"
+    (conflict,) = step.conflicts
+    assert conflict.as_json() == {
+        "resource": "public.t",
+        "key": {"id": "2"},
+        "before": {"id": "2", "v": "v2", "code": "c2"},
+        "after": {"id": "2", "v": "agent", "code": "c2"},
+        "now": {"id": "2", "v": "person", "code": "c2"},
+        "why": "changed",
+    }
+    assert case.dump() == there
+
+
+async def test_skip_leaves_the_changed_row_and_restores_the_rest(case: Case) -> None:
+    case.setup(_T)
+    before = case.dump()
+    done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 3")
+    case.admin.execute("UPDATE t SET v = 'person' WHERE id = 2")
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert (reverted.states, reverted.steps[0].restored) == (["partial"], 2)
+    assert reverted.outcome is not None
+    assert (reverted.outcome.state, reverted.outcome.effect) == (
+        State.REVERTED,
+        EffectState.APPLIED,
+    )
+    case.admin.execute("UPDATE t SET v = 'v2' WHERE id = 2 AND v = 'person'")
+    assert case.dump() == before
+
+
+async def test_force_overwrites_the_changed_row_and_lists_it(case: Case) -> None:
+    case.setup(_T)
+    before = case.dump()
+    done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 3", "DELETE FROM t WHERE id = 6")
+    case.admin.execute("UPDATE t SET v = 'person' WHERE id = 2; DELETE FROM t WHERE id = 3")
+    case.admin.execute("INSERT INTO t VALUES (6, 'taken', 'x')")
+    reverted = await case.revert(done.undo, mode=OnConflict.FORCE)
+    (step,) = reverted.steps
+    assert step.state == "reverted"
+    assert [c.now and c.now["v"] for c in step.conflicts] == ["person", None, "taken"]
+    assert case.dump() == before
+
+
+async def test_a_row_that_others_deleted_is_a_conflict(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'agent' WHERE id = 3")
+    case.admin.execute("DELETE FROM t WHERE id = 3")
+    (step,) = (await case.revert(done.undo)).steps
+    assert step.conflicts[0].now is None
+    assert step.state == "conflict"
+
+
+async def test_a_key_that_others_used_again_is_a_conflict(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("DELETE FROM t WHERE id = 3")
+    case.admin.execute("INSERT INTO t VALUES (3, 'new', 'new')")
+    there = case.dump()
+    reverted = await case.revert(done.undo)
+    assert reverted.whys == ["changed"]
+    assert case.dump() == there
+
+
+async def test_a_unique_value_that_others_used_again_is_a_conflict(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call(
+        "DELETE FROM t WHERE id IN (2, 3, 4)", "UPDATE t SET code = 'x' WHERE id = 5"
+    )
+    case.admin.execute("INSERT INTO t VALUES (30, 'new', 'c3'), (50, 'new', 'c5')")
+    there = case.dump()
+    reverted = await case.revert(done.undo)
+    assert [(c.key, c.why) for c in reverted.steps[0].conflicts] == [
+        ({"id": "3"}, "unique"),
+        ({"id": "5"}, "unique"),
+    ]
+    assert case.dump() == there
+    forced = await case.revert(done.undo, mode=OnConflict.FORCE)
+    assert (forced.states, forced.steps[0].restored) == (["partial"], 2)
+    assert case.admin.execute("SELECT id, code FROM t WHERE id IN (3, 5)").fetchall() == [(5, "x")]
+
+
+async def test_a_deferrable_unique_value_is_checked_although_triggers_are_off(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE t(id int PRIMARY KEY, code text UNIQUE DEFERRABLE INITIALLY DEFERRED);"
+        "INSERT INTO t VALUES (1, 'a'), (2, 'b')"
+    )
+    done = await case.call("DELETE FROM t WHERE id = 1")
+    case.admin.execute("INSERT INTO t VALUES (3, 'a')")
+    for mode in OnConflict:
+        assert (await case.revert(done.undo, mode=mode)).whys == ["unique"]
+    assert case.admin.execute("SELECT id FROM t ORDER BY id").fetchall() == [(2,), (3,)]
+
+
+async def test_an_inserted_row_that_others_refer_to_is_not_taken_away(case: Case) -> None:
+    case.setup(_FAMILY)
+    done = await case.call("INSERT INTO p VALUES (3, 'c'), (4, 'd')")
+    case.admin.execute("INSERT INTO c VALUES (9, 3)")
+    there = case.dump()
+    assert (await case.revert(done.undo)).whys == ["referenced"]
+    assert case.dump() == there
+    forced = await case.revert(done.undo, mode=OnConflict.FORCE)
+    assert (forced.states, forced.steps[0].restored) == (["partial"], 1)
+    assert case.admin.execute("SELECT max(id) FROM p").fetchone() == (3,)
+
+
+async def test_a_deleted_row_whose_parent_is_gone_is_not_put_back(case: Case) -> None:
+    case.setup(_FAMILY)
+    done = await case.call("DELETE FROM c WHERE id = 1")
+    case.admin.execute("DELETE FROM p WHERE id = 1")
+    there = case.dump()
+    for mode in OnConflict:
+        assert (await case.revert(done.undo, mode=mode)).whys == ["orphan"]
+        assert case.dump() == there
+
+
+async def test_leaving_a_parent_leaves_its_children_too(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE p(id int PRIMARY KEY, code int UNIQUE);"
+        "CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);"
+        "INSERT INTO p VALUES (1, 10), (2, 20); INSERT INTO c VALUES (1, 1), (2, 2)"
+    )
+    done = await case.call("DELETE FROM p")
+    case.admin.execute("INSERT INTO p VALUES (7, 10)")
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert reverted.whys == ["orphan", "unique"]
+    assert case.dump()["public.c"] == [b"", b"2\t2"]
+    assert case.dump()["public.p"] == [b"", b"2\t20", b"7\t10"]
+
+
+async def test_equal_copies_without_a_key_are_counted(case: Case) -> None:
+    case.setup(_BAG)
+    before = case.dump()
+    done = await case.call("UPDATE bag SET v = 'b', n = 2 WHERE v = 'a'")
+    case.admin.execute("INSERT INTO bag VALUES ('b', 2), ('new', 0)")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    case.admin.execute("DELETE FROM bag WHERE v = 'new'")
+    case.admin.execute("DELETE FROM bag WHERE ctid = (SELECT max(ctid) FROM bag WHERE v = 'b')")
+    assert case.dump() == before
+
+
+async def test_a_missing_copy_without_a_key_leaves_the_table_alone(case: Case) -> None:
+    case.setup(_BAG)
+    done = await case.call("UPDATE bag SET v = 'z', n = n + 5")
+    case.admin.execute("UPDATE bag SET v = 'theirs' WHERE n = 7")
+    there = case.dump()
+    for mode, whys in (
+        (OnConflict.ABORT, ["changed"]),
+        (OnConflict.SKIP, ["changed", "linked"]),
+        (OnConflict.FORCE, ["changed", "linked"]),
+    ):
+        assert (await case.revert(done.undo, mode=mode)).whys == whys
+        assert case.dump() == there
+
+
+async def test_a_row_that_changed_its_key_comes_back_whole_or_not_at_all(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET id = 60 WHERE id = 6", "UPDATE t SET v = 'a' WHERE id = 1")
+    case.admin.execute("UPDATE t SET v = 'theirs' WHERE id = 60")
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert reverted.states == ["partial"]
+    there = case.admin.execute("SELECT id, v FROM t WHERE id IN (1, 6, 60) ORDER BY id")
+    assert there.fetchall() == [(1, "v1"), (60, "theirs")]
+
+
+async def test_a_row_already_as_before_needs_nothing(case: Case) -> None:
+    case.setup(_T)
+    before = case.dump()
+    done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 2")
+    case.admin.execute("UPDATE t SET v = 'v1' WHERE id = 1")
+    reverted = await case.revert(done.undo)
+    assert (reverted.states, reverted.steps[0].restored) == (["reverted"], 1)
+    assert case.dump() == before
+
+
+async def test_values_that_compare_equal_are_still_told_apart(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE t(id int PRIMARY KEY, n numeric, f float8, i interval);"
+        "INSERT INTO t VALUES (1, 1.0, 0, '1 mon'), (2, 1.0, 0, '1 mon')"
+    )
+    done = await case.call("UPDATE t SET n = 2")
+    case.admin.execute("UPDATE t SET n = 2.00 WHERE id = 1; UPDATE t SET f = '-0' WHERE id = 2")
+    assert len((await case.revert(done.undo)).steps[0].conflicts) == 2
+
+
+async def test_a_chain_is_taken_back_newest_first(case: Case) -> None:
+    case.setup(_FAMILY)
+    before = case.dump()
+    calls = [
+        await case.call("INSERT INTO p VALUES (5, 'five')"),
+        await case.call("INSERT INTO c VALUES (5, 5)"),
+        await case.call("UPDATE p SET v = 'x' WHERE id >= 2"),
+        await case.call("DELETE FROM c", "DELETE FROM p WHERE id <> 5"),
+        await case.call("UPDATE p SET id = 6, v = 'six'"),
+    ]
+    after = case.dump()
+    reverted = await case.revert(*(done.undo for done in reversed(calls)))
+    assert reverted.states == ["reverted"] * 5
+    assert case.dump() == before
+    assert reverted.undo is not None
+    assert (await case.revert(reverted.undo)).states == ["reverted"]
+    assert case.dump() == after
+
+
+async def test_with_abort_a_conflict_in_one_call_restores_none(case: Case) -> None:
+    case.setup(_T)
+    first = await case.call("UPDATE t SET v = 'one' WHERE id = 1")
+    second = await case.call("UPDATE t SET v = 'two' WHERE id = 2")
+    case.admin.execute("UPDATE t SET v = 'person' WHERE id = 1")
+    there = case.dump()
+    reverted = await case.revert(second.undo, first.undo)
+    assert reverted.states == ["skipped", "conflict"]
+    assert case.dump() == there
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t ADD COLUMN extra int",
+        "ALTER TABLE t ALTER COLUMN v TYPE varchar(50)",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey",
+        "ALTER TABLE t RENAME TO t2",
+        "ALTER TABLE t RENAME COLUMN v TO w",
+        "DROP TABLE t",
+    ],
+)
+async def test_a_changed_schema_fails_the_step(case: Case, change: str) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'x'")
+    case.admin.execute(change)
+    (step,) = (await case.revert(done.undo)).steps
+    assert (step.state, step.reason) == ("failed", "revert.schema_changed")
+
+
+async def test_a_row_that_a_new_constraint_refuses_fails_the_step(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'x'")
+    case.admin.execute("ALTER TABLE t ADD CHECK (v = 'x')")
+    there = case.dump()
+    (step,) = (await case.revert(done.undo, mode=OnConflict.SKIP)).steps
+    assert (step.state, step.reason) == ("failed", "revert.schema_changed")
+    assert case.dump() == there
+
+
+async def test_an_irreversible_call_is_said_to_be_so(case: Case) -> None:
+    undo = Undo(
+        upstream="app", kind="postgres.irreversible", reversibility=Reversibility.IRREVERSIBLE
+    )
+    (step,) = (await case.revert(undo)).steps
+    assert (step.state, step.reason) == ("failed", "revert.not_revertible")
+
+
+async def test_damaged_images_are_never_restored(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("DELETE FROM t")
+    cut = Undo(
+        upstream="app",
+        kind=done.undo.kind,
+        reversibility=done.undo.reversibility,
+        manifest=done.undo.manifest,
+        image=done.undo.image[:-5],
+    )
+    (step,) = (await case.revert(cut)).steps
+    assert (step.state, step.reason) == ("failed", "revert.not_revertible")
+
+
+async def test_a_revert_waits_for_a_locked_row_only_so_long(case: Case) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'x'")
+    with case.admin.transaction():
+        case.admin.execute("SELECT * FROM t WHERE id = 1 FOR UPDATE")
+        with pytest.raises(UpstreamError) as error:
+            await case.revert(done.undo)
+    assert error.value.reason == "upstream.timeout"
+
+
+async def test_partition_rows_that_moved_are_linked(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE p(id int, r text, v int, PRIMARY KEY (id, r)) PARTITION BY LIST (r);"
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('a');"
+        "CREATE TABLE p2 PARTITION OF p FOR VALUES IN ('b');"
+        "INSERT INTO p VALUES (1, 'a', 1), (2, 'a', 2), (3, 'a', 3)"
+    )
+    done = await case.call("UPDATE p SET r = 'b' WHERE id < 3")
+    case.admin.execute("UPDATE p SET v = 9 WHERE id = 2")
+    there = case.dump()
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert reverted.whys == ["changed", "linked"]
+    assert case.dump() == there
