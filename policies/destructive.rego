@@ -3,7 +3,12 @@ package gateway
 
 import rego.v1
 
-changing if input.action.class in ["write", "destructive", "ddl", "admin"]
+changing if input.action.class != "read"
+
+changing if {
+	some effect in input.action.effects
+	effect.verb in ["insert", "update", "delete", "merge"]
+}
 
 # Statements that nothing limits: DELETE or UPDATE of a whole table.
 unbounded contains effect.name if {

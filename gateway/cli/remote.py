@@ -58,17 +58,16 @@ class Remote:
         token = settings.admin_token.get_secret_value() if settings.admin_token else ""
         if not token:
             raise Usage(f"Set {ADMIN_TOKEN} to the gateway's admin token.")
-        try:
-            # Neither proxies nor .netrc of the environment: the token goes to this URL only.
-            self._client = httpx.Client(
-                base_url=settings.url,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=_TIMEOUT_S,
-                transport=transport,
-                trust_env=False,
-            )
-        except (httpx.InvalidURL, UnicodeEncodeError, ValueError):
-            raise Usage("HOLDFAST_URL or HOLDFAST_ADMIN_TOKEN is not valid.") from None
+        if not _usable(settings.url) or not token.isascii() or not token.isprintable():
+            raise Usage("HOLDFAST_URL must be http://HOST or https://HOST, the token plain text.")
+        # Neither proxies nor .netrc of the environment: the token goes to this URL only.
+        self._client = httpx.Client(
+            base_url=settings.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT_S,
+            transport=transport,
+            trust_env=False,
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -106,14 +105,20 @@ class Remote:
     def _send(self, send: Callable[[], httpx.Response]) -> Answer:
         try:
             response = send()
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise Usage("HOLDFAST_URL must begin with http:// or https://.") from None
         except httpx.TimeoutException:
             raise Failed(f"The gateway at {self._url} did not answer in time.") from None
         except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
             raise Failed(f"The gateway at {self._url} cannot be reached: {why}") from None
         return _answer(response)
+
+
+def _usable(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host)
 
 
 def _answer(response: httpx.Response) -> Answer:

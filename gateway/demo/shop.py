@@ -14,6 +14,7 @@ from pathlib import Path
 
 CUSTOMERS = 1206
 _SEED = 20250718
+OWN = b"holdfast"
 
 SCHEMA = """
 CREATE TABLE customers (
@@ -151,27 +152,41 @@ Dump = dict[str, tuple[tuple[object, ...], ...]]
 
 def dump(path: str | Path) -> Dump:
     """Every row of every table of an SQLite database, each value with its storage class, rowids
-    included, and the schema under ``sqlite_schema``. For comparing before and after."""
+    included, and the schema under ``sqlite_schema``. For comparing before and after; the tables
+    that the gateway keeps for itself (``holdfast...``) are left out."""
     with closing(sqlite3.connect(f"file:{Path(path).absolute()}?mode=ro", uri=True)) as connection:
         connection.text_factory = bytes
-        names = [
-            name.decode()
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+        connection.execute("BEGIN")  # one moment for all tables
+        schema = tuple(
+            row
+            for row in connection.execute(
+                "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2"
             )
-        ]
-        found: Dump = {}
-        for name in names:
-            found[name] = _rows(connection, name)
-        found["sqlite_schema"] = tuple(
-            connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2")
+            if not row[2].startswith(OWN)
         )
-        return found
+        tables = [name.decode() for kind, name, _, _ in schema if kind == b"table"]
+        return {"sqlite_schema": schema, **{name: _rows(connection, name) for name in tables}}
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> tuple[tuple[object, ...], ...]:
-    quoted = '"' + table.replace('"', '""') + '"'
-    columns = [row[1].decode() for row in connection.execute(f"PRAGMA table_xinfo({quoted})")]
-    listed = ", ".join('"' + c.replace('"', '""') + '"' for c in columns)
-    types = ", ".join('typeof("' + c.replace('"', '""') + '")' for c in columns)
-    return tuple(connection.execute(f"SELECT rowid, {listed}, {types} FROM {quoted} ORDER BY 1"))
+    info = connection.execute(f"PRAGMA table_xinfo({_quoted(table)})").fetchall()
+    columns = [_quoted(row[1].decode()) for row in info]
+    listed = [*columns, *(f"typeof({column})" for column in columns)]
+    if _has_rowid(connection, table):
+        listed.insert(0, "rowid")
+    order = ", ".join(str(place) for place in range(1, len(listed) + 1))
+    return tuple(
+        connection.execute(f"SELECT {', '.join(listed)} FROM {_quoted(table)} ORDER BY {order}")
+    )
+
+
+def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
+    try:
+        connection.execute(f"SELECT rowid FROM {_quoted(table)} LIMIT 0")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

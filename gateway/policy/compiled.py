@@ -114,7 +114,10 @@ class Compiled:
 
 
 def is_astral(text: str) -> bool:
-    """Whether ``text`` holds a character beyond the Basic Multilingual Plane."""
+    """Whether ``text``, which may be JSON, can hold a character beyond the Basic Multilingual
+    Plane."""
+    if "\\ud" in text or "\\uD" in text:
+        return True
     return not text.isascii() and max(text) > _LAST_BMP
 
 

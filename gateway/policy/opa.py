@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from opa_client import AsyncOpaClient, errors
@@ -142,7 +142,7 @@ class OpaPolicy:
             raise _BadAnswer("no policies are loaded")
         texts = {}
         for name in sorted(names):
-            texts[name] = (await self._client.get_policy(name))["result"]["raw"]
+            texts[name] = (await self._client.get_policy(quote(name, safe="")))["result"]["raw"]
         data = await self._client.get_data("")
         return _digest({"policies": texts, "data": _own_data(data)})
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from gateway.lifecycle import State
 from gateway.model import Approval, Deny
 from gateway.store.cells import approval_of, stamp
+from gateway.store.refusing import deny_stored
 from gateway.store.rows import ApprovalRow
-from gateway.store.starting import deny_stored
 from gateway.store.tables import Tables
 from gateway.store.trail import write
 

@@ -288,7 +288,7 @@ def snapshot_of(row: SnapshotRow) -> SnapshotInfo:
         upstream=row.upstream,
         kind=row.kind,
         reversibility=row.reversibility,
-        bytes=row.bytes,
+        bytes=row.size,
         sha256=row.sha256,
         created_at=timed(row.created_at),
         expires_at=timed_or_none(row.expires_at),

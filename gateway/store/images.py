@@ -23,11 +23,11 @@ _SUFFIX = ".zst"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """``bytes`` and ``sha256`` (hex) are those of the image as it was given; exactly one of
+    """``size`` and ``sha256`` (hex) are those of the image as it was given; exactly one of
     ``inline`` and ``file`` is set and holds it compressed."""
 
     sha256: str
-    bytes: int
+    size: int
     inline: bytes | None = None
     file: str | None = None
 
@@ -52,7 +52,7 @@ class Images(Protocol):
 
 def compressed(image: bytes) -> StoredImage:
     packed = zstandard.ZstdCompressor(level=3).compress(image)
-    return StoredImage(sha256=hashlib.sha256(image).hexdigest(), bytes=len(image), inline=packed)
+    return StoredImage(sha256=hashlib.sha256(image).hexdigest(), size=len(image), inline=packed)
 
 
 def restored(packed: bytes, stored: StoredImage) -> bytes:
@@ -60,10 +60,10 @@ def restored(packed: bytes, stored: StoredImage) -> bytes:
     try:
         # The recorded length bounds the output, whatever the damaged bytes claim.
         stream = zstandard.ZstdDecompressor().stream_reader(packed)
-        image = stream.read(stored.bytes + 1) if stored.bytes else b""
+        image = stream.read(stored.size + 1) if stored.size else b""
     except zstandard.ZstdError as error:
         raise ImageDamaged("The stored image cannot be read: it was damaged.") from error
-    if len(image) != stored.bytes or hashlib.sha256(image).hexdigest() != stored.sha256:
+    if len(image) != stored.size or hashlib.sha256(image).hexdigest() != stored.sha256:
         raise ImageDamaged("The stored image is not the one that was recorded.")
     return image
 
@@ -135,7 +135,7 @@ class ImageFolder:
             part.unlink(missing_ok=True)
             raise
         _sync_folder(self._path)
-        return StoredImage(sha256=ready.sha256, bytes=ready.bytes, file=final.name)
+        return StoredImage(sha256=ready.sha256, size=ready.size, file=final.name)
 
     async def get(self, stored: StoredImage) -> bytes:
         if stored.file is None:

@@ -65,7 +65,7 @@ def _delete(t: Tables, now: datetime, row: SnapshotRow, by: str, why: str) -> No
             "snapshot": row.id,
             "call": row.call,
             "sha256": row.sha256,
-            "bytes": row.bytes,
+            "bytes": row.size,
             "by": by,
             "why": why,
         },

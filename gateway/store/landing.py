@@ -34,8 +34,8 @@ from gateway.store.cells import (
 )
 from gateway.store.freezing import stopped
 from gateway.store.images import StoredImage
+from gateway.store.refusing import release
 from gateway.store.rows import Head, SnapshotRow
-from gateway.store.starting import release
 from gateway.store.tables import Tables
 from gateway.store.trail import write_move
 
@@ -118,14 +118,12 @@ def _shown(id: str | None, landing: Landing) -> Json:
         "kind": landing.undo.kind,
         "reversibility": landing.undo.reversibility.value,
         "sha256": landing.image.sha256,
-        "bytes": landing.image.bytes,
+        "bytes": landing.image.size,
         "expires_at": stamp_or_none(landing.expires_at),
     }
 
 
-def _snapshot_row(
-    id: str, order: int, head: Head, landing: Landing, now: datetime
-) -> SnapshotRow:
+def _snapshot_row(id: str, order: int, head: Head, landing: Landing, now: datetime) -> SnapshotRow:
     undo, image = landing.undo, landing.image
     if undo is None or image is None:
         raise IllegalMove("a snapshot without its undo and image")
@@ -137,7 +135,7 @@ def _snapshot_row(
         kind=undo.kind,
         reversibility=undo.reversibility.value,
         manifest=dumped(dict(undo.manifest)),
-        bytes=image.bytes,
+        size=image.size,
         sha256=image.sha256,
         image=image.inline,
         file=image.file,
@@ -153,7 +151,7 @@ def _snapshot_row(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     record: CallRecord
-    dropped: str | None = None  # a file of the image folder that has no use any more
+    unused: SnapshotRow | None = None  # its image may be removed
 
 
 # A revert whose outcome was unknown settles by what is known now (``lifecycle`` has no others).
@@ -198,7 +196,7 @@ def settle(t: Tables, now: datetime, running: Running, outcome: Outcome) -> Sett
         updated_at=stamp(now),
     )
     _settle_claims(t, head, outcome)
-    return Settled(record=_record(t, head.id, now), dropped=unused.file if unused else None)
+    return Settled(record=_record(t, head.id, now), unused=unused)
 
 
 def _truthful(head: Head, outcome: Outcome) -> None:
@@ -287,9 +285,7 @@ def _give_up(t: Tables, now: datetime, head: Head, generation: int) -> None:
 
 def _fence(t: Tables, now: datetime, head: Head, generation: int, until: str) -> None:
     state = State(head.state)
-    moved = write_move(
-        t, now, Move.RECOVER, head, state, state, generation, lease_until=until
-    )
+    moved = write_move(t, now, Move.RECOVER, head, state, state, generation, lease_until=until)
     t.change_call(
         "recover_call",
         head.id,

@@ -71,7 +71,7 @@ class Head(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """``image`` (inline) or ``file`` (in the image folder) holds the compressed bytes; ``bytes``
+    """``image`` (inline) or ``file`` (in the image folder) holds the compressed bytes; ``size``
     and ``sha256`` are those of the image itself."""
 
     id: str
@@ -81,7 +81,7 @@ class SnapshotRow(NamedTuple):
     kind: str
     reversibility: str
     manifest: str
-    bytes: int
+    size: int
     sha256: str
     image: bytes | None
     file: str | None

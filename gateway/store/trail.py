@@ -39,15 +39,14 @@ def write_move(
 ) -> Moved:
     """Checks the move against ``lifecycle`` and records it. Raises ``IllegalMove``."""
     move(source, name, target)
-    by_call = isinstance(moving, Call)
     fields: dict[str, Json] = {
         "call": moving.id,
         "from": source.value,
         "to": target.value,
         "generation": generation,
-        "subject": moving.subject.id if by_call else moving.agent,
-        "session": moving.subject.session if by_call else moving.session,
-        "surface": moving.surface.value if by_call else moving.surface,
+        "subject": moving.subject.id if isinstance(moving, Call) else moving.agent,
+        "session": moving.subject.session if isinstance(moving, Call) else moving.session,
+        "surface": str(moving.surface),
         "tool": moving.tool,
         "digest": moving.digest,
         **more,

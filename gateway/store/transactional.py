@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from gateway.errors import ImageDamaged
+from gateway.errors import ImageDamaged, StoreUnavailable
 from gateway.interfaces import Agent, AuditEntry, Clock, Frozen, Probe, SnapshotInfo, no_probe
 from gateway.lifecycle import State
 from gateway.model import (
@@ -29,9 +29,10 @@ from gateway.model import (
     Scope,
     Undo,
 )
-from gateway.store import approving, freezing, keeping, landing, listing, starting, trail
+from gateway.store import approving, freezing, keeping, landing, listing, refusing, starting, trail
 from gateway.store.cells import approval_of, record_of, stamp
 from gateway.store.images import Images, StoredImage
+from gateway.store.rows import SnapshotRow
 from gateway.store.tables import Tables
 
 T = TypeVar("T")
@@ -59,9 +60,10 @@ class TransactionalStore(ABC):
         """The answer of ``op`` once everything it wrote is durable; if it raises, nothing is."""
 
     @abstractmethod
-    async def _read(self, op: Callable[[Tables, datetime], T]) -> T:
+    async def _read(self, op: Callable[[Tables], T]) -> T:
         """The answer of ``op`` over one consistent state."""
 
+    @abstractmethod
     async def _scrub(self) -> None:
         """Makes deleted bytes unreadable wherever the store may still hold copies of them."""
 
@@ -78,7 +80,7 @@ class TransactionalStore(ABC):
         action: Mapping[str, Json] | None = None,
         reach: Reach | None = None,
     ) -> None:
-        await self._write(lambda t, now: starting.refuse(t, now, call, deny, action, reach))
+        await self._write(lambda t, now: refusing.refuse(t, now, call, deny, action, reach))
 
     async def hold(
         self,
@@ -143,9 +145,15 @@ class TransactionalStore(ABC):
 
     async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
         settled = await self._write(lambda t, now: landing.settle(t, now, running, outcome))
-        if settled.dropped is not None:
-            await self._drop((settled.dropped,))
+        if settled.unused is not None:
+            await self._drop_unused(settled.unused)
         return settled.record
+
+    async def _drop_unused(self, row: SnapshotRow) -> None:
+        try:
+            await self._drop([] if row.file is None else [row.file])
+        except StoreUnavailable:
+            return  # the outcome is recorded; the file is swept at the next open
 
     async def take_over(
         self, *, everything: bool, lease: timedelta
@@ -155,10 +163,10 @@ class TransactionalStore(ABC):
     # --- records
 
     async def find(self, subject: str, key: str) -> CallRecord | None:
-        return await self._read(lambda t, now: listing.find(t, now, subject, key))
+        return await self._read(lambda t: listing.find(t, self._clock.now(), subject, key))
 
     async def call(self, id: str) -> CallRecord | None:
-        row = await self._read(lambda t, now: t.call(id))
+        row = await self._read(lambda t: t.call(id))
         return None if row is None else record_of(row, stamp(self._clock.now()))
 
     async def calls(
@@ -185,7 +193,7 @@ class TransactionalStore(ABC):
             limit=limit,
             cursor=cursor,
         )
-        return await self._read(lambda t, now: listing.calls(t, now, wanted))
+        return await self._read(lambda t: listing.calls(t, self._clock.now(), wanted))
 
     # --- freezes and approvals
 
@@ -196,16 +204,16 @@ class TransactionalStore(ABC):
         return await self._write(lambda t, now: freezing.lift(t, now, id, by))
 
     async def freezes(self, *, lifted: bool = False) -> list[Freeze]:
-        return await self._read(lambda t, now: freezing.freezes(t, now, lifted))
+        return await self._read(lambda t: freezing.freezes(t, self._clock.now(), lifted))
 
     async def in_flight(self, scope: Scope) -> list[str]:
-        return list(await self._read(lambda t, now: freezing.in_flight(t, scope)))
+        return list(await self._read(lambda t: freezing.in_flight(t, scope)))
 
     async def approvals(self, *, waiting: bool = True) -> list[Approval]:
-        return await self._read(lambda t, now: approving.approvals(t, now, waiting))
+        return await self._read(lambda t: approving.approvals(t, self._clock.now(), waiting))
 
     async def approval(self, id: str) -> Approval | None:
-        row = await self._read(lambda t, now: t.approval(id))
+        row = await self._read(lambda t: t.approval(id))
         return None if row is None else approval_of(row, stamp(self._clock.now()))
 
     async def decide_approval(
@@ -219,13 +227,13 @@ class TransactionalStore(ABC):
         self, *, call: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[SnapshotInfo], str | None]:
         before = listing.position(cursor)
-        return await self._read(lambda t, now: listing.snapshots(t, call, before, limit))
+        return await self._read(lambda t: listing.snapshots(t, call, before, limit))
 
     async def undo_of(self, call: str) -> Undo | None:
-        row = await self._read(lambda t, now: keeping.kept(t, call))
+        row = await self._read(lambda t: keeping.kept(t, call))
         if row is None:
             return None
-        image = StoredImage(sha256=row.sha256, bytes=row.bytes, inline=row.image, file=row.file)
+        image = StoredImage(sha256=row.sha256, size=row.size, inline=row.image, file=row.file)
         if image.inline is None and image.file is None:
             raise ImageDamaged("The stored image is missing.")
         return keeping.undo_of(row, await self._images.get(image))
@@ -255,10 +263,10 @@ class TransactionalStore(ABC):
         await self._write(lambda t, now: keeping.save_revert(t, now, job))
 
     async def revert(self, id: str) -> RevertJob | None:
-        return await self._read(lambda t, now: keeping.revert(t, id))
+        return await self._read(lambda t: keeping.revert(t, id))
 
     async def unfinished_reverts(self) -> list[RevertJob]:
-        return await self._read(lambda t, now: keeping.unfinished_reverts(t))
+        return await self._read(lambda t: keeping.unfinished_reverts(t))
 
     async def add_agent(self, agent: Agent, *, by: str) -> bool:
         return await self._write(lambda t, now: keeping.add_agent(t, now, agent, by))
@@ -267,15 +275,15 @@ class TransactionalStore(ABC):
         return await self._write(lambda t, now: keeping.revoke_agent(t, now, name, by))
 
     async def agents(self) -> list[Agent]:
-        return await self._read(lambda t, now: keeping.agents(t))
+        return await self._read(lambda t: keeping.agents(t))
 
     async def agent_by_token(self, token_sha256: str) -> Agent | None:
-        return await self._read(lambda t, now: keeping.agent_by_token(t, token_sha256))
+        return await self._read(lambda t: keeping.agent_by_token(t, token_sha256))
 
     # --- audit
 
     async def entries(self, *, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
-        rows = await self._read(lambda t, now: t.entries(after, limit))
+        rows = await self._read(lambda t: t.entries(after, limit))
         return [AuditEntry(seq=r.seq, hash=r.hash, body=r.body) for r in rows]
 
     async def record(self, event: str, body: Mapping[str, Json]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
@@ -50,18 +50,24 @@ def endpoints() -> tuple[Endpoint, ...]:
 
 
 def routes(gateway: Gateway) -> list[Route]:
-    return [_route(gateway, endpoint) for endpoint in endpoints()]
+    """One route per path, so that 405 names every method the path has."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints():
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [_route(gateway, path, by_method) for path, by_method in by_path.items()]
 
 
-def _route(gateway: Gateway, endpoint: Endpoint) -> Route:
+def _route(gateway: Gateway, path: str, by_method: Mapping[str, Endpoint]) -> Route:
+    served = dict(by_method)
+    if "GET" in served and served["GET"].access is Access.OPEN:
+        # HEAD only there: elsewhere an act would be recorded for an answer that is thrown away.
+        served["HEAD"] = served["GET"]
+
     async def respond(request: Request) -> Response:
-        return await serve(gateway, endpoint, request)
+        return await serve(gateway, served[request.method], request)
 
-    name = f"{endpoint.method} {endpoint.path}"
-    route = Route(endpoint.path, respond, methods=[endpoint.method], name=name)
-    if endpoint.access is not Access.OPEN:
-        # Starlette adds HEAD to GET; an answer without its body would still be acted for.
-        route.methods = {endpoint.method}
+    route = Route(path, respond, methods=[*served], name=path)
+    route.methods = set(served)  # Starlette has added HEAD to every GET
     return route
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -54,12 +55,18 @@ def copy(tmp_path: Path) -> Path:
 
 
 def plant(copy: Path, file: str, line: str) -> None:
+    """Adds ``line`` below the module's docstring and future imports."""
     path = copy / file
-    marker = "from __future__ import annotations\n"
     text = path.read_text(encoding="utf-8")
-    assert marker in text or "import" not in text, f"{file} has no place for an import"
-    planted = text.replace(marker, f"{marker}\n{line}\n", 1) if marker in text else f"{line}\n"
-    path.write_text(planted, encoding="utf-8")
+    head = [
+        node
+        for node in ast.parse(text).body
+        if (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+    ]
+    lines = text.splitlines()
+    lines.insert(head[-1].end_lineno or 0 if head else 0, line)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_imports_run_one_way_and_libraries_stay_in_their_rooms() -> None:

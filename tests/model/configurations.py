@@ -44,7 +44,7 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "retries": Configuration(
         (Plan("A", key=1), Plan("A", key=1)),
         Bounds(generations=2, deaths=1, freezes=0, outages=1),
-        Bounds(generations=2, deaths=2, freezes=1, outages=1),
+        Bounds(generations=3, deaths=2, freezes=1, outages=2),
     ),
     "approval": Configuration(
         (
@@ -68,8 +68,8 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "opaque revert": Configuration(
         (Plan("D"), Plan("D", reverts=0), Plan("D", reverts=0)),
         Bounds(generations=2, deaths=0, freezes=0),
-        Bounds(generations=2, deaths=1, freezes=0),
+        Bounds(generations=2, deaths=2, freezes=0, outages=1),
     ),
 }
 # More worlds than this and the exploration stops with an error instead of proving nothing slowly.
-MOST = {"small": 100_000, "big": 10_000_000}
+MOST = {"small": 100_000, "big": 3_000_000}

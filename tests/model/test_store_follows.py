@@ -10,13 +10,15 @@ import json
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.audit import digest_of, verify
-from gateway.interfaces import StaleGeneration, Store
+from gateway.interfaces import Frozen, StaleGeneration, Store
 from gateway.lifecycle import State
 from gateway.model import (
     ActionClass,
@@ -37,6 +39,7 @@ from gateway.model import (
     Surface,
     Undo,
 )
+from gateway.store.images import InlineImages
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
 from tests.fixtures.fakes import FakeClock
@@ -44,7 +47,7 @@ from tests.model.walk import Walk
 from tests.model.world import Bounds, Plan, World, start
 
 LEASE = timedelta(seconds=60)
-PATHS = {"memory": 150, "sqlite": 12}
+PATHS = {"memory": 600, "sqlite": 50}
 LONGEST = 60
 
 WORLDS: dict[str, tuple[tuple[Plan, ...], Bounds]] = {
@@ -65,8 +68,11 @@ WORLDS: dict[str, tuple[tuple[Plan, ...], Bounds]] = {
     ),
 }
 
-# What a random path should take rather often, so that it gets far.
-LIKELY = re.compile("allowed|intent|begin|ran|permit|commit|lands|answers|settle|approved|resumed")
+# What ends a path early, or leads back: taken, but not often, so that most paths get far.
+RARE = re.compile(
+    "too much|dies|drops|store fails|answer is lost|denied|nothing to change|freeze|rejected|"
+    "no answer|commit is refused"
+)
 # Time does not pass on these paths.
 NEVER = re.compile("runs out")
 
@@ -286,11 +292,19 @@ def path(plans: tuple[Plan, ...], bounds: Bounds, seed: int) -> list[tuple[str, 
         choices = [c for c in walk.successors(world) if not NEVER.search(c[0])]
         if not choices:
             break
-        weights = [8 if LIKELY.search(label) else 1 for label, _ in choices]
+        weights = [_weight(label, world, plans) for label, _ in choices]
         label, after = chance.choices(choices, weights)[0]
         taken.append((label, world, after))
         world = after
     return taken
+
+
+def _weight(label: str, world: World, plans: tuple[Plan, ...]) -> float:
+    starting = re.fullmatch(r"call (\d+) .*: allowed by policy", label)
+    target = plans[int(starting[1])].reverts if starting else -1
+    if target >= 0 and world.rows[target].state not in ("succeeded", "reverted"):
+        return 0.1  # a revert that starts before there is something to revert is refused
+    return 1 if RARE.search(label) else 12
 
 
 @pytest.fixture
@@ -303,7 +317,7 @@ async def open_store(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
         store: Store = (
             MemoryStore(clock=clock)
             if kind == "memory"
-            else SqliteStore(folder / "store.db", clock=clock)
+            else SqliteStore(folder / "store.db", images=InlineImages(), clock=clock)
         )
         await store.open()
         opened.append(store)
@@ -314,29 +328,112 @@ async def open_store(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
         await store.close()
 
 
+async def followed(store: Store, clock: FakeClock, world: str, seed: int) -> int:
+    """Carries out one path; the number of audit entries it made."""
+    plans, bounds = WORLDS[world]
+    follower = Follower(store, clock, plans)
+    steps = path(plans, bounds, seed)
+    for at, (label, before, after) in enumerate(steps):
+        try:
+            await follower.follow(label, before, after)
+        except AssertionError as error:
+            shown = "\n".join(f"{n:3}. {step[0]}" for n, step in enumerate(steps[: at + 1], 1))
+            raise AssertionError(f"seed {seed}:\n{shown}\n{error}") from error
+    for call, row in enumerate(steps[-1][2].rows):
+        record = await store.call(name(call))
+        assert row.state == ("received" if record is None else record.state)
+    entries = await store.entries()
+    assert verify((e.seq, e.hash, e.body) for e in entries).fault is None
+    return follower.seen
+
+
 @pytest.mark.parametrize("kind", PATHS)
 @pytest.mark.parametrize("world", WORLDS)
 async def test_a_store_makes_the_moves_of_the_model_and_no_other(
     world: str, kind: str, open_store: Callable[[str, FakeClock], Awaitable[Store]]
 ) -> None:
-    plans, bounds = WORLDS[world]
-    followed = 0
+    entries = 0
     for seed in range(PATHS[kind]):
         clock = FakeClock()
-        store = await open_store(kind, clock)
-        follower = Follower(store, clock, plans)
-        steps = path(plans, bounds, seed)
-        for at, (label, before, after) in enumerate(steps):
-            try:
-                await follower.follow(label, before, after)
-            except AssertionError as error:
-                shown = "\n".join(f"{n:3}. {step[0]}" for n, step in enumerate(steps[: at + 1], 1))
-                raise AssertionError(f"seed {seed}:\n{shown}\n{error}") from error
-        for call, row in enumerate(steps[-1][2].rows):
-            record = await store.call(name(call))
-            assert row.state == ("received" if record is None else record.state)
-        entries = await store.entries()
-        assert verify((e.seq, e.hash, e.body) for e in entries).fault is None
-        followed += follower.seen
+        entries += await followed(await open_store(kind, clock), clock, world, seed)
 
-    assert followed > PATHS[kind] * 4, "the paths are too short to mean anything"
+    assert entries > PATHS[kind] * 3, "the paths are too short to mean anything"
+
+
+def test_the_paths_meet_every_kind_of_step() -> None:
+    met = {
+        re.sub(r"^call \d+( \(generation \d+\))?: ", "", label)
+        for plans, bounds in WORLDS.values()
+        for seed in range(PATHS["memory"])
+        for label, _, _ in path(plans, bounds, seed)
+    }
+
+    assert met >= {
+        "denied by policy",
+        "denied by policy after the approval",
+        "held for a person",
+        "approved",
+        "rejected",
+        "resumed",
+        "intent",
+        "intent: the answer is lost",
+        "intent: the store fails",
+        "intent refused",
+        "begin",
+        "begin refused",
+        "not its to begin",
+        "permit",
+        "permit refused: rolled back",
+        "nothing to change",
+        "settle succeeded",
+        "settle failed",
+        "settle failed: taken over",
+        "settle succeeded: taken over",
+        "settle reverted",
+        "settle conflict",
+        "its lease has run out, recovery takes it over",
+        "freeze",
+        "freeze lifted",
+        "drained",
+        "policy changes",
+    }
+
+
+class ForgetsFreezes(MemoryStore):
+    async def freeze(self, freeze: Freeze) -> Frozen:
+        return Frozen(freeze=freeze, in_flight=tuple(await self.in_flight(freeze.scope)))
+
+
+class ForgetsKeys(MemoryStore):
+    async def intend(self, call: Call, **rest: Any) -> Intent | Deny:
+        return await super().intend(replace(call, idempotency_key=None), **rest)
+
+
+class ForgetsPolicy(MemoryStore):
+    async def begin(self, intent: Intent, **rest: Any) -> Running | Deny:
+        record = await self.call(intent.call)
+        decision = record.decision if record is not None else None
+        return await super().begin(intent, **{**rest, "revision": (decision or {})["revision"]})
+
+
+@pytest.mark.parametrize(
+    ("broken", "world"),
+    [
+        (ForgetsFreezes, "one call"),
+        (ForgetsFreezes, "two calls and freezes"),
+        (ForgetsKeys, "retries"),
+        (ForgetsPolicy, "one call"),
+    ],
+)
+async def test_a_store_that_forgets_is_noticed(broken: type[MemoryStore], world: str) -> None:
+    for seed in range(PATHS["memory"]):
+        clock = FakeClock()
+        store = broken(clock=clock)
+        await store.open()
+        try:
+            await followed(store, clock, world, seed)
+        except AssertionError:
+            return
+        finally:
+            await store.close()
+    pytest.fail(f"{broken.__name__} went unnoticed")

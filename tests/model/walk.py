@@ -287,19 +287,20 @@ class Walk:
                 yield f"call {call}: resumed", after
 
     def _freezes(self, world: World) -> Steps:
-        ordinary = [
-            (call, row) for call, row in enumerate(world.rows) if self.plans[call].reverts < 0
-        ]
+        """A freeze does not stop reverts, but it lists those that run, and ``drained`` waits for
+        them too."""
+        rows = list(enumerate(world.rows))
         if not world.frozen:
             if world.freezes:
-                listed = sum(1 << c for c, r in ordinary if r.state in ("executing", "unknown"))
+                may_land = {*RUNNING_STATES, "unknown"}
+                listed = sum(1 << call for call, row in rows if row.state in may_land)
                 left = world.freezes - 1
                 yield "freeze", world._replace(frozen=True, listed=listed, freezes=left)
             return
         yield "freeze lifted", world._replace(frozen=False, listed=0, drained=False, unknowns=0)
-        waits = any(r.state == "executing" for _, r in ordinary)
+        waits = any(row.state in RUNNING_STATES for row in world.rows)
         if not world.drained and (not waits or self.bug is Bug.DRAINED_WITHOUT_WAITING):
-            unknowns = sum(1 << c for c, r in ordinary if r.state == "unknown")
+            unknowns = sum(1 << call for call, row in rows if row.state == "unknown")
             yield "drained", world._replace(drained=True, unknowns=unknowns)
 
 

@@ -124,7 +124,7 @@ FAULTS = [
     ("float arithmetic", "p := 0.1 + 0.2", 3, "arithmetic"),
     ("order of unknown types", "p if { input.a < input.b }", 3, "is_number"),
     (
-        "call on something undefined inside not",
+        "undefined operand of not",
         "p if { not is_string(input.a) }",
         3,
         "before `not`",
@@ -134,8 +134,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("rego", "line", "message"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])  # fmt: skip
-def test_a_fault_names_its_file_and_line(rego: str, line: int, message: str) -> None:
+@pytest.mark.parametrize(("about", "rego", "line", "message"), FAULTS)
+def test_a_fault_names_its_file_and_line(about: str, rego: str, line: int, message: str) -> None:
     files = Files(texts={"s.rego": f"package snippet\n\n{rego}\n"})
     try:
         modules, _ = parsed(files)
@@ -143,7 +143,7 @@ def test_a_fault_names_its_file_and_line(rego: str, line: int, message: str) -> 
     except PolicyInvalid as error:
         faults = error.extra["faults"]
     found = [fault for fault in faults if message in fault["message"]]
-    assert found, faults
+    assert found, (about, faults)
     assert (found[0]["file"], found[0]["line"]) == ("s.rego", line)
 
 

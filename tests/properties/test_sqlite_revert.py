@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
-from tests.upstreams.sql.sqlite.driving import Done, Driver, driving, rows_of
+from tests.upstreams.sql.sqlite.driving import Done, Driver, driving, rows_in, rows_of
 
 CASES = int(os.environ.get("HOLDFAST_CASES", "300"))
 SEEN: Counter[str] = Counter()
@@ -95,7 +95,8 @@ def schemas(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def written(draw: st.DrawFn, table: str, key: int) -> str:
+def written(draw: st.DrawFn, table: str, key: int, values: st.SearchStrategy[str]) -> str:
+    literal = values
     taken = draw(st.sampled_from(["NULL", str(key), "'u'", "3"]))
     if table == "p":
         return (
@@ -126,7 +127,7 @@ def agents(draw: st.DrawFn) -> str:
         f"UPDATE c SET p = {key} WHERE {where}",
         "UPDATE p SET u = -u",
         f"UPDATE p SET a = (SELECT max(a) FROM loose) FROM c WHERE c.p = p.k AND c.k > {key}",
-        draw(written(table, key + 20)),
+        draw(written(table, key + 20, literal)),
         f"INSERT OR REPLACE INTO p(k, a, b) VALUES({key}, {value}, 'new'), ({other}, 1, 'n')",
         f"REPLACE INTO c(k, a, p) SELECT k, {value}, p FROM c WHERE {where}",
         f"INSERT INTO c(k, a) VALUES({key}, {value}) ON CONFLICT(k) DO UPDATE SET a = excluded.a",
@@ -140,16 +141,19 @@ def agents(draw: st.DrawFn) -> str:
 
 @st.composite
 def others(draw: st.DrawFn) -> str:
+    """A write to one row, of values that nobody else writes: who writes what already stands there,
+    or what the agent wrote, cannot be told from somebody who wrote nothing."""
     key = draw(small)
+    value = st.uuids().map(lambda u: f"'{u}'")
     table = draw(st.sampled_from(["p", "c", "loose"]))
     return draw(
         st.sampled_from(
             [
                 f"DELETE FROM {table} WHERE k = {key}",
-                f"UPDATE {table} SET a = {draw(literal)} WHERE k = {key}",
-                f"UPDATE c SET p = {draw(small)} WHERE k = {key}",
+                f"UPDATE {table} SET a = {draw(value)} WHERE k = {key}",
+                f"UPDATE c SET p = {key % 3 + 1} WHERE k = {key}",
                 f"UPDATE p SET u = 'u' WHERE k = {key}",
-                draw(written(table, draw(st.integers(1, 30)))),
+                draw(written(table, draw(st.integers(1, 30)), value)),
                 f"UPDATE p SET k = {key + 200} WHERE k = {key}",
             ]
         )
@@ -158,14 +162,16 @@ def others(draw: st.DrawFn) -> str:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    rows = [draw(written("p", k)) for k in range(1, draw(st.integers(2, 8)))]
-    rows += [draw(written("c", k)) for k in range(1, draw(st.integers(2, 8)))]
-    rows += [draw(written("loose", k)) for k in range(1, draw(st.integers(1, 6)))]
+    rows = [draw(written("p", k, literal)) for k in range(1, draw(st.integers(2, 8)))]
+    rows += [draw(written("c", k, literal)) for k in range(1, draw(st.integers(2, 8)))]
+    rows += [draw(written("loose", k, literal)) for k in range(1, draw(st.integers(1, 6)))]
     return Case(
         schema=draw(schemas()),
         rows=tuple(rows),
         agent=tuple(draw(st.lists(agents(), min_size=1, max_size=3))),
-        others=tuple(draw(st.lists(others(), max_size=4))),
+        others=tuple(
+            draw(st.lists(others(), min_size=draw(st.sampled_from([0, 2, 4])), max_size=6))
+        ),
     )
 
 
@@ -254,21 +260,30 @@ def visible(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def tried(path: Path, *statements: str) -> bool:
-    """Whether every statement was carried out and changed something."""
+    """Whether every statement was carried out and changed a row; one that did not left nothing."""
     effective = True
     db = apsw.Connection(str(path))
     try:
         db.pragma("foreign_keys", True)
         for statement in statements:
-            before = db.total_changes()
+            before = main_rows(db)
+            db.execute("BEGIN")
             try:
                 db.execute(statement)
+                changed = main_rows(db) != before
+                db.execute("COMMIT" if changed else "ROLLBACK")
             except apsw.ConstraintError:
-                effective = False
-            effective = effective and db.total_changes() > before
+                changed = False
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            effective = effective and changed
     finally:
         db.close()
     return effective
+
+
+def main_rows(db: apsw.Connection) -> dict[str, list[tuple[object, ...]]]:
+    return {name: rows for name, rows in rows_in(db).items() if name != "audit"}
 
 
 def foreign_key_faults(path: Path) -> list[object]:

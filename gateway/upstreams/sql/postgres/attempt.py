@@ -24,12 +24,22 @@ from gateway.upstreams.sql.postgres.session import Session, TooMuch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What is to run: the statements verbatim with their verbs, the parameters as text, and a
-    judgement of them on the connection (inside the transaction) where they run.
-    ``irreversible`` says why there is no way back, when policy accepted that."""
+class Line:
+    """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
+    where the server infers them."""
 
-    statements: tuple[tuple[str, str], ...]  # verb, text
+    verb: str
+    text: str
+    types: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to run: the statements, the parameters of all of them as text, and a judgement on
+    the connection (inside the transaction) where they run. ``irreversible`` says why there is no
+    way back, when policy accepted that."""
+
+    statements: tuple[Line, ...]
     params: tuple[bytes | None, ...]
     judge: Callable[[Session], Awaitable[Deny | None]]
     irreversible: str | None = None
@@ -140,14 +150,15 @@ class PostgresAttempt:
     async def _statements(self) -> dict[str, Json]:
         limits = self._around.limits
         results: list[dict[str, Json]] = []
-        for verb, text in self._job.statements:
+        for line in self._job.statements:
             reply = await self._session.extended(
-                text,
-                self._job.params,
+                line.text,
+                self._job.params[: len(line.types)],
+                types=line.types,
                 max_rows=limits.max_result_rows,
                 max_bytes=limits.max_result_bytes,
             )
-            results.append(await self._around.types.render(self._session, verb, reply))
+            results.append(await self._around.types.render(self._session, line.verb, reply))
         return results[0] if len(results) == 1 else {"results": list(results)}
 
     async def _same_transaction(self, xid: str) -> None:

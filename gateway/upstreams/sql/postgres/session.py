@@ -114,13 +114,20 @@ class Session:
         return cursor.rowcount
 
     async def extended(
-        self, text: str, params: Sequence[bytes | None], *, max_rows: int, max_bytes: int
+        self,
+        text: str,
+        params: Sequence[bytes | None],
+        *,
+        types: Sequence[int] = (),
+        max_rows: int,
+        max_bytes: int,
     ) -> Reply:
-        """One statement of an agent, verbatim, with text parameters whose types the server
-        infers. Raises ``TooMuch`` after cancelling it when the result is over its bounds."""
+        """One statement of an agent, verbatim, with parameters as text. ``types``: oids, 0 where
+        the server infers the type; none given means all 0. Raises ``TooMuch`` after cancelling
+        the statement when its result is over its bounds."""
         pgconn = self.connection.pgconn
         async with self.connection.lock:
-            pgconn.send_query_params(text.encode(), list(params))
+            pgconn.send_query_params(text.encode(), list(params), list(types) or None)
             if psycopg.capabilities.has_stream_chunked():
                 pgconn.set_chunked_rows_mode(500)
             else:
@@ -150,8 +157,8 @@ class Session:
                 raise psycopg.ProgrammingError("COPY is not accepted here")
             elif result.status not in _DONE:
                 error = psycopg.errors.error_from_result(result)
-            if result.status in _DONE:
-                tag = (result.command_status or b"").decode()
+            if result.command_status:  # on the last part of the rows, or after them
+                tag = result.command_status.decode()
                 affected = result.command_tuples or 0
         if over:
             raise TooMuch

@@ -14,6 +14,7 @@ from gateway.errors import UpstreamError
 from gateway.interfaces import Clock, Probe, no_probe
 from gateway.model import (
     Action,
+    ActionClass,
     Call,
     Deny,
     EffectState,
@@ -27,15 +28,274 @@ from gateway.model import (
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import checks, landing
-from gateway.upstreams.sql.postgres.attempt import Job, PostgresAttempt, Surroundings, parameters
+from gateway.upstreams.sql.postgres.attempt import (
+    Job,
+    Line,
+    PostgresAttempt,
+    Surroundings,
+    parameters,
+)
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import decode, shown
-from gateway.upstreams.sql.postgres.judge import Grammar, Judge, Judged
+from gateway.upstreams.sql.postgres.judge import Judge, Judged
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.session import Pool, Session, Timeouts
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
+from gateway.upstreams.sql.postgres.written import Grammar
 
-_AGENTS = 8  # connections of the agents' role; as many of the capture role
+_AGENTS = 8  # connections of the agents' role, and as many that read images
 _REVERTS = 2
 _CAPTURE_LOCK_S = 1.5
+_CAPTURE_S = 120.0
 _THINKING_S = 60.0  # how long a transaction may wait for policy and store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What ``parse`` keeps for ``attempt``."""
+
+    grammar: Grammar
+    judged: Judged
+    params: tuple[bytes | None, ...]
+
+
+class PostgresUpstream:
+    """``Upstream``, ``Resident`` and ``ImageReader`` over one database.
+
+    ``url`` is the role that agents' statements run as; ``capture_url`` the gateway's own, for
+    images and reverts (default: ``url``). ``allowed_functions``: schema-qualified names of
+    functions that the operator vouches for. Neither URL appears in errors or findings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str,
+        capture_url: str | None,
+        environment: str,
+        labels: Mapping[str, str] | None = None,
+        limits: SqlLimits | None = None,
+        allowed_functions: frozenset[str] = frozenset(),
+        clock: Clock,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._name = name
+        self._environment = environment
+        self._labels = dict(labels or {})
+        self._limits = limits or SqlLimits()
+        self._clock = clock
+        self._probe = probe
+        self._judge = Judge(limits=self._limits, allowed_functions=allowed_functions)
+        self._types = TypeNames()
+        self._replica: bool | None = None
+        statement, lock = self._limits.statement_timeout_s, self._limits.lock_timeout_s
+        agents = Timeouts(statement=statement, lock=lock, idle=statement + _THINKING_S)
+        gateway = Timeouts(
+            statement=max(statement, _CAPTURE_S),
+            lock=_CAPTURE_LOCK_S,
+            idle=statement + _THINKING_S,
+        )
+        own = capture_url or url
+        # Separate pools: a capture never waits for a connection that an attempt holds.
+        self._agents = Pool(name, url, size=_AGENTS, timeouts=agents, search_path=None)
+        self._peers = Pool(name, own, size=_AGENTS, timeouts=gateway, search_path="")
+        self._reverts = Pool(name, own, size=_REVERTS, timeouts=gateway, search_path="")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"PostgresUpstream({self._name!r})"
+
+    # --- life -----------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """A database that cannot be reached now is a finding of ``check``, and every call's
+        ``upstream.unreachable``, until it can."""
+
+    async def close(self) -> None:
+        for pool in (self._agents, self._peers, self._reverts):
+            await pool.close()
+
+    async def check(self) -> list[Finding]:
+        about = f"source {self._name}"
+        try:
+            async with self._agents.session() as session:
+                findings = list(await self._judge.role_findings(session.connection))
+            async with self._peers.session() as session:
+                findings += await checks.capture_findings(session, about)
+        except UpstreamError as error:
+            return [Finding(level="error", about=about, message=error.detail)]
+        except psycopg.Error as error:
+            failure = upstream_error(error, self._name)
+            return [Finding(level="error", about=about, message=failure.detail)]
+        return findings
+
+    # --- deciding -------------------------------------------------------------------------
+
+    async def parse(self, call: Call) -> Action | Deny:
+        """Raises ``UpstreamError`` when the database cannot be asked what names mean."""
+        sql, values = call.request.get("sql"), call.request.get("params")
+        if not isinstance(sql, str):
+            return Deny(reason="malformed", detail='"sql" has to be a string.')
+        if values is not None and not isinstance(values, list | tuple):
+            return Deny(
+                reason="malformed",
+                detail='"params" of a PostgreSQL source is a list; the statement refers to its '
+                "values by $1, $2 and so on.",
+            )
+        params = parameters(values or ())
+        if isinstance(params, Deny):
+            return params
+        grammar = await asyncio.to_thread(self._judge.text, sql, values or ())
+        if isinstance(grammar, Deny):
+            return grammar
+        judged = await self._judged(grammar)
+        if isinstance(judged, Deny):
+            return judged
+        return self._action(call, _Facts(grammar=grammar, judged=judged, params=params))
+
+    async def _judged(self, grammar: Grammar) -> Judged | Deny:
+        try:
+            async with self._agents.session() as session:
+                await session.run("BEGIN READ ONLY")
+                return await self._judge.server(session.connection, grammar)
+        except psycopg.Error as error:
+            raise upstream_error(error, self._name) from error
+
+    def _action(self, call: Call, facts: _Facts) -> Action:
+        judged = facts.judged
+        why = judged.why_irreversible
+        if judged.cls is ActionClass.READ:
+            reversibility = Reversibility.NONE
+        elif why is not None:
+            reversibility = Reversibility.IRREVERSIBLE
+        else:
+            reversibility = Reversibility.EXACT
+        return Action(
+            surface=call.surface,
+            tool=call.tool,
+            name=judged.name,
+            cls=judged.cls,
+            reversibility=reversibility,
+            idempotent=judged.cls is ActionClass.READ,
+            digest=call.digest,
+            effects=judged.effects,
+            resource=Resource(
+                type="postgres",
+                id=self._name,
+                environment=self._environment,
+                labels=self._labels,
+            ),
+            sql=SqlAction(
+                dialect="postgres",
+                text=facts.grammar.text,
+                statements=judged.statements,
+                params=call.request.get("params") or (),
+            ),
+            why_irreversible=why,
+            warnings=facts.grammar.warnings,
+            facts=facts,
+        )
+
+    # --- doing and undoing ----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def attempt(self, call: Call, action: Action) -> AsyncIterator[PostgresAttempt]:  # noqa: ARG002
+        facts = action.facts
+        if not isinstance(facts, _Facts):
+            raise TypeError("the action was not parsed by this upstream")
+        replica = await self._may_switch_triggers_off()
+        async with self._agents.session() as session:
+            yield PostgresAttempt(session, self._job(action, facts), self._around(replica))
+
+    def _job(self, action: Action, facts: _Facts) -> Job:
+        async def judge(session: Session) -> Deny | None:
+            """Names may resolve otherwise here and now than when the call was decided."""
+            again = await self._judge.server(session.connection, facts.grammar)
+            if isinstance(again, Deny):
+                return again
+            if _known(again) <= _known(facts.judged) and again.cls is facts.judged.cls:
+                return None
+            return Deny(
+                reason="action.unsupported",
+                detail="The database changed after this call was decided, so that it would now "
+                "do something else. Send it again.",
+            )
+
+        return Job(
+            statements=tuple(
+                Line(verb=shown.verb, text=written.sql, types=written.param_types)
+                for shown, written in zip(
+                    facts.judged.statements, facts.grammar.statements, strict=True
+                )
+            ),
+            params=facts.params,
+            judge=judge,
+            irreversible=action.why_irreversible,
+        )
+
+    def _around(self, replica: bool) -> Surroundings:
+        return Surroundings(
+            source=self._name,
+            limits=self._limits,
+            peers=self._peers.session,
+            replica=replica,
+            types=self._types,
+            ask=self.happened,
+            probe=self._probe,
+        )
+
+    async def _may_switch_triggers_off(self) -> bool:
+        if self._replica is None:
+            try:
+                async with self._peers.session() as session:
+                    self._replica = await checks.may_switch_triggers_off(session)
+            except psycopg.Error as error:
+                raise upstream_error(error, self._name) from error
+        return self._replica
+
+    @asynccontextmanager
+    async def unwind(
+        self,
+        call: Call,  # noqa: ARG002
+        undos: Sequence[tuple[str, Undo]],
+        on_conflict: OnConflict,
+    ) -> AsyncIterator[PostgresUnwinding]:
+        replica = await self._may_switch_triggers_off()
+        async with AsyncExitStack() as stack:
+            own = await stack.enter_async_context(self._reverts.session())
+            peer = await stack.enter_async_context(self._peers.session())
+            yield PostgresUnwinding(
+                source=self._name,
+                seat=Seat(own=own, peer=peer, replica=replica),
+                undos=undos,
+                on_conflict=on_conflict,
+                limits=self._limits,
+                ask=self.happened,
+                probe=self._probe,
+            )
+
+    async def happened(self, receipt: str) -> EffectState:
+        try:
+            async with self._peers.session() as session:
+                return await landing.status(session, receipt)
+        except (UpstreamError, psycopg.Error):
+            return EffectState.UNKNOWN
+
+    async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
+        """Raises ``ImageDamaged``."""
+        if undo.reversibility is Reversibility.IRREVERSIBLE:
+            return []
+        return await asyncio.to_thread(_page, undo, offset, limit)
+
+
+def _page(undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
+    rows = itertools.chain.from_iterable(shown(image) for image in decode(undo))
+    return list(itertools.islice(rows, offset, offset + limit))
+
+
+def _known(judged: Judged) -> frozenset[tuple[str, str, str]]:
+    return frozenset((e.verb, e.kind, e.name) for e in judged.effects)

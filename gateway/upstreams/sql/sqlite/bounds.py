@@ -3,12 +3,17 @@ cheap static rule; the extent that counts is measured when the statement runs.""
 
 from __future__ import annotations
 
+import logging
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from gateway.upstreams.sql.sqlite.catalog import folded
 from gateway.upstreams.sql.sqlite.tokens import unnumbered
+
+# It logs what it cannot parse; agents' SQL does not belong into logs.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 
 # The tree is for show; longer texts are not worth the time and count as unbounded.
 _MAX_CHARS = 20_000

@@ -120,7 +120,7 @@ def explained(error: Exception, doing: str, *, stopped: bool = False) -> Upstrea
         return UpstreamError(
             f"The statement {why}; nothing was changed.", reason="upstream.timeout"
         )
-    if isinstance(error, apsw.AuthError):
+    if isinstance(error, apsw.AuthError) or text.startswith("not authorized"):
         return UpstreamError(
             "The statement would do more than it was judged to do: the schema changed meanwhile."
         )

@@ -184,4 +184,14 @@ def _functions(one: Prepared) -> set[str]:
 
 def _modules(acts: Iterable[Act], schema: Names) -> frozenset[str]:
     read = {folded(a.first) for a in acts if a.op == apsw.SQLITE_READ and a.first}
-    return frozenset(name for name in read if schema.kinds.get(name) == "virtual" or _pragma(name))
+    shown = {name for name in read if _pragma(name)}
+    own = {name for name in read if schema.kinds.get(name) == "virtual"}
+    if shown or any(a.op == apsw.SQLITE_PRAGMA for a in acts):
+        # To show a virtual table's columns is to open it.
+        own = {name for name, kind in schema.kinds.items() if kind == "virtual"}
+    shadows = {
+        name
+        for name, kind in schema.kinds.items()
+        if kind == "shadow" and any(name.startswith(f"{module}_") for module in own)
+    }
+    return frozenset(own | shadows | shown)

@@ -12,7 +12,7 @@ from gateway.model import ActionClass, Json
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite.catalog import folded
 from gateway.upstreams.sql.sqlite.facts import Act, Judged, Judgement
-from gateway.upstreams.sql.sqlite.functions import MODULE_PRAGMAS, PRAGMAS
+from gateway.upstreams.sql.sqlite.functions import FUNCTIONS, MODULE_PRAGMAS, PRAGMAS
 from gateway.upstreams.sql.values import render
 
 
@@ -34,17 +34,32 @@ class _Room:
         return [render(cell) for cell in row]
 
 
+_STORAGE: Mapping[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
+
+
 @dataclass(slots=True)
 class _Result:
     verb: str
-    columns: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    types: list[str | None] = field(default_factory=list)  # as declared, else of the first value
     rows: list[list[Json]] = field(default_factory=list)
     affected: int = 0
+
+    def take(self, row: tuple[object, ...], room: _Room) -> None:
+        self.rows.append(room.take(row))
+        if None in self.types:
+            self.types = [
+                known or _STORAGE.get(type(cell))
+                for known, cell in zip(self.types, row, strict=True)
+            ]
 
     def as_json(self) -> dict[str, Json]:
         return {
             "verb": self.verb,
-            "columns": self.columns,
+            "columns": [
+                {"name": name, "type": type_ or "null"}
+                for name, type_ in zip(self.names, self.types, strict=True)
+            ],
             "rows": self.rows,
             "affected": self.affected,
         }
@@ -69,7 +84,9 @@ def _run_one(db: apsw.Connection, statement: Judged, room: _Room) -> _Result:
     result = _Result(statement.verb)
 
     def described(cursor: apsw.Cursor, *_: object) -> bool:
-        result.columns = [str(c[0]) for c in cursor.get_description()]
+        described = cursor.get_description()
+        result.names = [str(c[0]) for c in described]
+        result.types = [str(c[1]).lower() if c[1] else None for c in described]
         return True
 
     cursor = db.cursor()
@@ -77,7 +94,7 @@ def _run_one(db: apsw.Connection, statement: Judged, room: _Room) -> _Result:
     db.authorizer = _Wall(statement).ask
     try:
         for row in cursor.execute(statement.sql, statement.bindings, can_cache=False):
-            result.rows.append(room.take(tuple(row)))
+            result.take(tuple(row), room)
     except UnicodeDecodeError as error:
         raise UpstreamError(
             "The result holds text that is not valid UTF-8; ask for it as CAST(... AS BLOB)."
@@ -105,9 +122,13 @@ class _Wall:
         """What a virtual table that is read does for itself while it is read."""
         if op in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE):
             return True
+        if op == apsw.SQLITE_FUNCTION:
+            return folded(b or "") in FUNCTIONS
         name = folded(a or "")
-        if op == apsw.SQLITE_READ:
-            return any(name == m or name.startswith(m + "_") for m in self._modules)
+        if op in (apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE):
+            # An r-tree prepares its writes when it is opened; only a write to it, which is never
+            # judged, would run them.
+            return name in self._modules
         if op == apsw.SQLITE_PRAGMA:
             asked = name in PRAGMAS and f"pragma_{name}" in self._modules
             return asked or (name in MODULE_PRAGMAS and b is None)

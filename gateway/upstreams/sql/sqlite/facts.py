@@ -24,7 +24,7 @@ class Act(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One statement. ``acts`` is all that it was seen to do, and all that it may do when it
-    runs. ``modules``: virtual tables it reads, which read their own shadow tables."""
+    runs. ``modules``: virtual tables it reads and the shadow tables that these keep."""
 
     sql: str
     verb: str

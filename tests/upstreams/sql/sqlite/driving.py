@@ -27,6 +27,7 @@ from gateway.model import (
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite import SqliteUpstream
+from gateway.upstreams.sql.sqlite.catalog import quoted
 
 
 class Ticking:
@@ -118,7 +119,7 @@ class Driver:
 
 
 def _exactly(column: str) -> str:
-    name = '"' + column.replace('"', '""') + '"'
+    name = quoted(column)
     return (
         f"CASE WHEN typeof({name}) IN ('text', 'blob') THEN hex(CAST({name} AS BLOB)) "
         f"ELSE quote({name}) END, typeof({name})"
@@ -127,21 +128,25 @@ def _exactly(column: str) -> str:
 
 def rows_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table with its row id where it has one; the oracle of exactness."""
-    found: dict[str, list[tuple[object, ...]]] = {}
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        tables = db.execute(
-            "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
-            "AND name NOT IN ('holdfast_receipt', 'sqlite_schema', 'sqlite_sequence')"
-        ).fetchall()
-        for name, without_rowid in tables:
-            columns = db.execute("SELECT name FROM pragma_table_xinfo(?)", (name,)).fetchall()
-            wanted = ", ".join(_exactly(str(c)) for (c,) in columns)
-            rowid = "" if without_rowid else "_rowid_, "
-            rows = db.execute(f'SELECT {rowid}{wanted} FROM "{name}"').fetchall()
-            found[str(name)] = sorted(tuple(r) for r in rows)
+        return rows_in(db)
     finally:
         db.close()
+
+
+def rows_in(db: apsw.Connection) -> dict[str, list[tuple[object, ...]]]:
+    found: dict[str, list[tuple[object, ...]]] = {}
+    tables = db.execute(
+        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
+        "AND name NOT IN ('holdfast_receipt', 'sqlite_schema', 'sqlite_sequence')"
+    ).fetchall()
+    for name, without_rowid in tables:
+        columns = db.execute("SELECT name FROM pragma_table_xinfo(?)", (name,)).fetchall()
+        wanted = ", ".join(_exactly(str(c)) for (c,) in columns)
+        rowid = "" if without_rowid else "_rowid_, "
+        rows = db.execute(f"SELECT {rowid}{wanted} FROM {quoted(str(name))}").fetchall()
+        found[str(name)] = sorted(tuple(r) for r in rows)
     return found
 
 

@@ -1,0 +1,119 @@
+"""The life of a process: opening, background work, closing in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.app.parts import Parts
+from gateway.config import Config
+from gateway.demo.shop import seed_shop
+from gateway.errors import StoreUnavailable
+from gateway.interfaces import (
+    AuditStore,
+)
+from gateway.policy.rego import EmbeddedPolicy
+
+log = structlog.get_logger("holdfast")
+
+RECOVERY_EVERY_S = 5.0
+EXPIRY_EVERY_S = 300.0
+CHECKPOINT_EVERY_S = 60.0
+
+
+@contextlib.asynccontextmanager
+async def opened(parts: Parts) -> AsyncIterator[Parts]:
+    """Opens every part, settles what a crash left open, keeps the background work going, and
+    closes everything in reverse order."""
+    seed_sources(parts.config)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(parts.store.close)
+        await parts.store.open()
+        stack.push_async_callback(parts.policy.close)
+        await parts.policy.open()
+        for source in parts.sources.values():
+            stack.push_async_callback(source.close)
+            await source.open()
+        await _report(parts)
+        await parts.recovery.settle(everything=True)
+        await parts.reverter.resume()
+        tasks = [asyncio.create_task(work) for work in _background(parts)]
+        stack.push_async_callback(_stop, tasks)
+        stack.push_async_callback(parts.reverter.close, parts.config.server.drain_s)
+        stack.push_async_callback(parts.pipeline.close, parts.config.server.drain_s)
+        yield parts
+
+
+async def _report(parts: Parts) -> None:
+    for name, source in parts.sources.items():
+        for finding in await source.check():
+            write = {"error": log.error, "warning": log.warning}.get(finding.level, log.info)
+            write("source.checked", source=name, about=finding.about, finding=finding.message)
+
+
+def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:
+    work = [
+        parts.recovery.watch(RECOVERY_EVERY_S),
+        _every(EXPIRY_EVERY_S, lambda: parts.store.expire_snapshots(parts.clock.now())),
+    ]
+    if isinstance(parts.policy, EmbeddedPolicy) and parts.config.policy.watch:
+        work.append(parts.policy.watch())
+    if parts.config.audit.checkpoint_file is not None:
+        file = Path(parts.config.audit.checkpoint_file)
+        work.append(_every(CHECKPOINT_EVERY_S, Checkpoints(parts.store, file).write))
+    return work
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await act()
+        except StoreUnavailable as error:
+            log.error("background.failed", reason=error.reason)
+        await asyncio.sleep(seconds)
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Checkpoints:
+    """Keeps the newest entry's number and hash in ``file``, whole or not at all."""
+
+    def __init__(self, store: AuditStore, file: Path) -> None:
+        self._store = store
+        self._file = file
+        self._seq = 0
+
+    async def write(self) -> None:
+        last = None
+        while page := await self._store.entries(after=self._seq):
+            last = page[-1]
+            self._seq = last.seq
+        if last is not None:
+            text = json.dumps({"seq": last.seq, "hash": last.hash}) + "\n"
+            await asyncio.to_thread(self._replace, text)
+
+    def _replace(self, text: str) -> None:
+        draft = self._file.with_name(self._file.name + ".new")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._file)
+
+
+def seed_sources(config: Config) -> None:
+    """Fills the demo sources whose file does not exist."""
+    for settings in config.sources.values():
+        if settings.seed == "shop" and settings.path is not None:
+            seed_shop(Path(settings.path))

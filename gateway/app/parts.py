@@ -1,0 +1,189 @@
+"""Every part and its collaborators: the only place that names concrete classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from ulid import ULID
+
+from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
+from gateway.deciding import Decider, Judges
+from gateway.guards.freeze import Freezer, Window, Windows, frozen, reach_of
+from gateway.guards.limits import Limits, check_extent, tightened
+from gateway.interfaces import (
+    Clock,
+    ImageReader,
+    Probe,
+    Resident,
+    Upstream,
+    no_probe,
+)
+from gateway.model import Scope
+from gateway.pipeline import Pipeline, Timing
+from gateway.policy.opa import OpaPolicy
+from gateway.policy.rego import EmbeddedPolicy
+from gateway.recovery import Recovery
+from gateway.revert import Reverter
+from gateway.store.images import ImageFolder
+from gateway.store.sqlite import SqliteStore
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
+from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def new_id(kind: str) -> str:
+    """``kind_`` and a ULID: opaque, unique, sortable by time."""
+    return f"{kind}_{ULID()}"
+
+
+class Source(Upstream, ImageReader, Resident, Protocol):
+    """What every SQL source is to the rest of the gateway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The whole gateway, put together and not yet open."""
+
+    config: Config
+    clock: Clock
+    store: SqliteStore
+    policy: EmbeddedPolicy | OpaPolicy
+    sources: Mapping[str, Source]
+    windows: Windows
+    decider: Decider
+    pipeline: Pipeline
+    reverter: Reverter
+    recovery: Recovery
+    freezer: Freezer
+
+
+def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Parts:
+    """Makes every part and gives it its collaborators. Opens and connects nothing."""
+    clock = clock or SystemClock()
+    lease = timedelta(seconds=config.limits.lease_s)
+    retention = config.snapshots.retention
+    images = ImageFolder(Path(config.snapshots.path), inline_bytes=config.snapshots.inline_bytes)
+    store = SqliteStore(Path(config.store.path), images=images, clock=clock, probe=probe)
+    policy = _policy(config)
+    sources = {
+        name: _source(name, settings, config, clock, probe)
+        for name, settings in config.sources.items()
+    }
+    windows = Windows([_window(w) for w in config.freezes])
+    decider = Decider(
+        policy=policy, judges=_judges(config), windows=windows, store=store, clock=clock
+    )
+    pipeline = Pipeline(
+        upstreams=sources,
+        decider=decider,
+        store=store,
+        clock=clock,
+        new_id=new_id,
+        timing=Timing(lease=lease, retention=retention, max_in_flight=config.limits.max_in_flight),
+        probe=probe,
+    )
+    reverter = Reverter(
+        upstreams=sources,
+        store=store,
+        clock=clock,
+        new_id=new_id,
+        revision=lambda: policy.revision,
+        lease=lease,
+        retention=retention,
+        probe=probe,
+    )
+    return Parts(
+        config=config,
+        clock=clock,
+        store=store,
+        policy=policy,
+        sources=sources,
+        windows=windows,
+        decider=decider,
+        pipeline=pipeline,
+        reverter=reverter,
+        recovery=Recovery(upstreams=sources, store=store, lease=lease, probe=probe),
+        freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
+    )
+
+
+def _policy(config: Config) -> EmbeddedPolicy | OpaPolicy:
+    deadline_s = config.policy.deadline_ms / 1000
+    if config.policy.engine == "opa":
+        return OpaPolicy(str(config.policy.url), deadline_s=deadline_s)
+    return EmbeddedPolicy(Path(config.policy.path), deadline_s=deadline_s)
+
+
+def _source(
+    name: str, settings: SourceSettings, config: Config, clock: Clock, probe: Probe
+) -> Source:
+    limits = SqlLimits(
+        max_sql_bytes=config.limits.max_sql_bytes,
+        max_result_rows=config.limits.max_result_rows,
+        max_result_bytes=config.limits.max_result_bytes,
+        max_capture_rows=config.snapshots.max_rows,
+        max_capture_bytes=config.snapshots.max_bytes,
+        statement_timeout_s=config.limits.statement_timeout_s,
+        lock_timeout_s=config.limits.lock_timeout_s,
+        parse_timeout_s=config.limits.parse_timeout_s,
+    )
+    if settings.path is not None:
+        return SqliteUpstream(
+            name,
+            Path(settings.path),
+            environment=settings.environment,
+            labels=settings.labels,
+            limits=limits,
+            folder=Path(config.snapshots.path) / "journals",
+            clock=clock,
+            probe=probe,
+        )
+    return PostgresUpstream(
+        name,
+        url=settings.url.get_secret_value(),
+        capture_url=settings.capture_url.get_secret_value() if settings.capture_url else None,
+        environment=settings.environment,
+        labels=settings.labels,
+        limits=limits,
+        allowed_functions=frozenset(settings.functions),
+        clock=clock,
+        probe=probe,
+    )
+
+
+def _judges(config: Config) -> Judges:
+    limits = Limits(max_rows=config.limits.max_rows, max_share=config.limits.max_share)
+    return Judges(
+        reach=reach_of,
+        frozen=frozen,
+        extent=lambda measured, demanded: check_extent(measured, tightened(limits, demanded)),
+    )
+
+
+def _window(settings: FreezeWindow) -> Window:
+    return Window(
+        name=settings.name,
+        cron=settings.cron,
+        duration=settings.duration,
+        timezone=settings.timezone,
+        scope=_scope(settings.scope),
+    )
+
+
+def _scope(settings: ScopeSettings) -> Scope:
+    return Scope(
+        sources=settings.sources,
+        tools=settings.tools,
+        tables=settings.tables,
+        agents=settings.agents,
+        effects=settings.effects,
+    )

@@ -1,0 +1,110 @@
+"""The ASGI application over the assembled parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+
+from gateway.app.life import opened
+from gateway.app.parts import Parts, assemble, new_id
+from gateway.config import Config
+from gateway.errors import NotFound, PolicyInvalid
+from gateway.identity.failures import FailedSignIns
+from gateway.identity.token import AdminToken, ConfiguredAgent, TokenIdentifier
+from gateway.interfaces import (
+    Clock,
+    Probe,
+    no_probe,
+)
+from gateway.model import CallRecord, Deny, Subject
+from gateway.policy.compiled import TestReport
+from gateway.policy.opa import OpaPolicy
+from gateway.policy.rego import EmbeddedPolicy
+from gateway.surfaces import routes
+from gateway.surfaces.strict_json import JsonBounds
+from gateway.surfaces.wiring import Bounds, Gateway
+
+
+def build(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Starlette:
+    """The ASGI application; its lifespan opens and closes everything."""
+    return application(assemble(config, clock=clock, probe=probe))
+
+
+def application(parts: Parts) -> Starlette:
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with opened(parts):
+            yield
+
+    return routes.application(_gateway(parts), lifespan)
+
+
+def _gateway(parts: Parts) -> Gateway:
+    config = parts.config
+    admin = AdminToken(config.identity.admin_token.get_secret_value())
+    agents = [
+        ConfiguredAgent(name=a.name, token=a.token.get_secret_value(), roles=a.roles)
+        for a in config.identity.agents
+    ]
+
+    async def may_undo(subject: Subject, record: CallRecord) -> Deny | None:
+        if config.identity.agents_may_undo and record.call.subject.id == subject.id:
+            return None
+        return Deny(
+            reason="policy.denied",
+            detail="Agents do not take back calls here. Ask a person to revert this one.",
+        )
+
+    return Gateway(
+        pipeline=parts.pipeline,
+        reverter=parts.reverter,
+        store=parts.store,
+        freezer=parts.freezer,
+        policy=_PolicyFiles(parts.policy),
+        identifier=TokenIdentifier(agents, parts.store, parts.clock),
+        is_admin=admin.matches,
+        failures=FailedSignIns(parts.store, parts.clock),
+        clock=parts.clock,
+        upstreams={name: "sql" for name in parts.sources},
+        images=parts.sources,
+        may_undo=may_undo,
+        new_id=new_id,
+        readiness={"store": parts.store.ready, "policy": lambda: _policy_ready(parts)},
+        configured_agents={a.name: a.roles for a in config.identity.agents},
+        bounds=Bounds(
+            json=JsonBounds(bytes=config.server.max_body_bytes),
+            body_total_s=config.server.body_deadline_s,
+        ),
+    )
+
+
+class _PolicyFiles:
+    """The policies as the admin side edits them. Those of an OPA server are edited there."""
+
+    def __init__(self, policy: EmbeddedPolicy | OpaPolicy) -> None:
+        self._policy = policy
+
+    @property
+    def revision(self) -> str:
+        return self._policy.revision
+
+    def _embedded(self) -> EmbeddedPolicy:
+        if isinstance(self._policy, OpaPolicy):
+            raise NotFound("The policies are kept by the OPA server; edit them there.")
+        return self._policy
+
+    def files(self) -> dict[str, str]:
+        return {str(f["name"]): str(f["text"]) for f in self._embedded().files()}
+
+    async def put(self, name: str, text: str, if_match: str | None = None) -> str:
+        return await self._embedded().put(name, text, if_match)
+
+    async def test(self) -> TestReport:
+        return await self._embedded().test()
+
+
+async def _policy_ready(parts: Parts) -> None:
+    if not parts.policy.revision:
+        raise PolicyInvalid("No policy is in force.", faults=[])

@@ -1,0 +1,343 @@
+"""Reads a text with PostgreSQL's own grammar: which statements it holds, what each of them may be
+by its form. Whatever is not on a list is refused by name. No server is asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gateway.model import Deny
+from gateway.upstreams.sql.gate import check_text
+from gateway.upstreams.sql.postgres import schema_statements as schema
+from gateway.upstreams.sql.postgres.functions import refused_by_name
+from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
+from gateway.upstreams.sql.postgres.walk import (
+    QUERY_NODES,
+    SCHEMA_NODES,
+    bare,
+    messages,
+    name_of,
+    restricts,
+    texts,
+    unlisted,
+    unwrap,
+)
+from gateway.upstreams.sql.postgres.written import Change, Grammar, Named, Written
+
+_MAX_STATEMENTS = 1000
+_MAX_PARAMETERS = 65535
+_TEXT_OID = 25
+_QUERIES = {
+    "SelectStmt": "select",
+    "InsertStmt": "insert",
+    "UpdateStmt": "update",
+    "DeleteStmt": "delete",
+    "MergeStmt": "merge",
+}
+_EXPLAIN_OPTIONS = frozenset(
+    ("analyze", "verbose", "costs", "settings", "generic_plan", "buffers", "wal", "timing")
+    + ("summary", "memory", "serialize", "format")
+)
+_SHOWN = frozenset(
+    """
+    server_version server_version_num server_encoding client_encoding timezone datestyle
+    intervalstyle search_path transaction_isolation transaction_read_only
+    default_transaction_isolation default_transaction_read_only statement_timeout lock_timeout
+    idle_in_transaction_session_timeout standard_conforming_strings max_connections lc_collate
+    lc_ctype lc_messages lc_monetary lc_numeric lc_time is_superuser session_authorization role
+    application_name extra_float_digits bytea_output integer_datetimes row_security work_mem
+    max_identifier_length block_size in_hot_standby
+    """.split()  # noqa: SIM905 - a list of words
+)
+# Types whose reading is the server's own code, by names that need no catalog.
+_KNOWN_TYPES = frozenset(
+    """
+    bool boolean int2 int4 int8 smallint integer bigint numeric decimal float4 float8 real text
+    varchar bpchar char name bytea date time timetz timestamp timestamptz interval uuid json jsonb
+    xml inet cidr macaddr bit varbit money oid regclass regtype regproc tsvector tsquery point
+    """.split()  # noqa: SIM905 - a list of words
+)
+
+
+def read(sql: str, max_bytes: int) -> Grammar | Deny:
+    """The statements of ``sql``, or the refusal of the first that is refused. Takes its time on
+    long texts, and libpg_query may crash on monstrous ones: see ``judge.Judge.text``."""
+    refusal = check_text(sql, max_bytes=max_bytes, dialect="postgres")
+    if refusal is not None:
+        return refusal
+    try:
+        found = parse(sql).stmts
+        return _statements(sql, found)
+    except Unparsable as error:
+        return Deny(reason="sql.unparsable", detail=f"PostgreSQL's grammar says: {error}.")
+
+
+def _statements(sql: str, found: Any) -> Grammar | Deny:
+    if not found:
+        return Deny(reason="sql.unparsable", detail="The text holds no statement.")
+    if len(found) > _MAX_STATEMENTS:
+        return schema.unsupported(f"The text holds more than {_MAX_STATEMENTS} statements.")
+    raw = sql.encode()
+    statements: list[Written] = []
+    used: set[int] = set()
+    for one in found:
+        end = one.stmt_location + one.stmt_len if one.stmt_len else len(raw)
+        text = raw[one.stmt_location : end].decode().strip(" \t\n\r\f;")
+        numbers = {m.number for m in messages(one.stmt) if name_of(m) == "ParamRef"}
+        written = _written(text, one.stmt, numbers)
+        if isinstance(written, Deny):
+            return written
+        used |= numbers
+        statements.append(written)
+    refusal = _parameters(used) or _order(statements)
+    if refusal is not None:
+        return refusal
+    return Grammar(text=sql, statements=tuple(statements), parameters=len(used))
+
+
+def _parameters(used: set[int]) -> Deny | None:
+    if used and (min(used) < 1 or max(used) > _MAX_PARAMETERS or max(used) != len(used)):
+        return Deny(
+            reason="malformed",
+            detail="Parameters are numbered $1, $2, ... without gaps; "
+            f"the SQL uses {', '.join(f'${n}' for n in sorted(used)[:10])}.",
+        )
+    return None
+
+
+def _order(statements: list[Written]) -> Deny | None:
+    """Names in a text are judged as they stand before it runs, so nothing may come after a schema
+    change that a changed name could mean something else in."""
+    touched: set[str] = set()
+    for written in statements:
+        names = {n.name for n in written.named}
+        if touched and (not written.schema_change or written.asks or names & touched):
+            return schema.unsupported(
+                "What comes after a schema change in the same text cannot be judged before it; "
+                "send it in a call of its own."
+            )
+        if written.schema_change:
+            touched |= {n.name for n in written.named}
+    return None
+
+
+def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
+    statement = unwrap(node)
+    kind = name_of(statement)
+    if kind == "VariableShowStmt":
+        return _show(text, statement)
+    if kind == "ExplainStmt":
+        return _explain(text, statement, numbers)
+    if kind in _QUERIES:
+        allowed = QUERY_NODES | {"IntoClause"}
+    elif kind in SCHEMA_NODES:
+        allowed = SCHEMA_NODES
+    else:
+        return schema.unsupported(f"{_words(kind)} is not a kind of statement accepted here.")
+    strange = unlisted(statement, allowed)
+    if strange is not None:
+        return schema.unsupported(f"{_words(strange)} is not accepted in a statement here.")
+    refusal = _refused_parts(statement)
+    if refusal is not None:
+        return refusal
+    into = [m for m in messages(statement) if name_of(m) == "IntoClause"]
+    if kind in _QUERIES and not into:
+        return _query(text, node, _QUERIES[kind], numbers, text)
+    if kind in ("CreateTableAsStmt", "ViewStmt") or kind in _QUERIES:
+        return _query_made(text, node, into, numbers)
+    return _schema_change(text, statement, numbers)
+
+
+def _show(text: str, statement: Any) -> Written | Deny:
+    if statement.name.lower() not in _SHOWN:
+        return schema.unsupported(f"SHOW {statement.name} is not accepted.")
+    return Written(sql=text, verb="show", asks=None)
+
+
+def _explain(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
+    analyze = False
+    for option in (o.def_elem for o in statement.options):
+        if option.defname not in _EXPLAIN_OPTIONS:
+            return schema.unsupported(f"EXPLAIN with {option.defname} is not accepted.")
+        if option.defname == "analyze":  # the last one counts
+            value = _boolean(option)
+            if value is None:
+                return schema.unsupported("EXPLAIN with this value of ANALYZE is not accepted.")
+            analyze = value
+    kind = name_of(unwrap(statement.query))
+    into = any(name_of(m) == "IntoClause" for m in messages(statement.query))
+    if kind not in _QUERIES or into:
+        return schema.unsupported("Only SELECT, INSERT, UPDATE, DELETE and MERGE are explained.")
+    asks = _proven(statement.query)
+    if isinstance(asks, Deny):
+        return asks
+    inner = _written(asks, statement.query, numbers)
+    if isinstance(inner, Deny):
+        return inner
+    return Written(
+        sql=text,
+        verb=inner.verb if analyze else "explain",
+        asks=asks,
+        explains=not analyze,
+        locks=inner.locks,
+        changes=inner.changes if analyze else (),
+        functions=inner.functions,
+        types=inner.types,
+        param_types=inner.param_types,
+    )
+
+
+def _boolean(option: Any) -> bool | None:
+    arg = unwrap(option.arg) if option.HasField("arg") else None
+    if arg is None:
+        return True
+    if name_of(arg) == "Integer":
+        return {0: False, 1: True}.get(arg.ival)
+    if name_of(arg) == "Boolean":
+        return bool(arg.boolval)
+    if name_of(arg) == "String":
+        return {"true": True, "on": True, "false": False, "off": False}.get(arg.sval.lower())
+    return None
+
+
+def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Written:
+    nodes = list(messages(node))
+    return Written(
+        sql=text,
+        verb=verb,
+        asks=asks,
+        locks=any(name_of(m) == "LockingClause" for m in nodes),
+        changes=tuple(_change(m) for m in nodes if name_of(m) in _QUERIES.keys() - {"SelectStmt"}),
+        functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
+        types=_types(nodes),
+        param_types=_param_types(numbers),
+    )
+
+
+def _query_made(text: str, node: Any, into: list[Any], numbers: set[int]) -> Written | Deny:
+    """CREATE TABLE AS, SELECT INTO, CREATE VIEW: a relation made of a query."""
+    statement = unwrap(node)
+    kind = name_of(statement)
+    if kind == "ViewStmt":
+        query, made = statement.query, schema.fresh(statement.view, "view")
+    elif kind == "CreateTableAsStmt":
+        shape = "materialized view" if statement.objtype == pg.OBJECT_MATVIEW else "table"
+        query, made = statement.query, schema.fresh(statement.into.rel, shape)
+    else:
+        made = schema.fresh(into[0].rel, "table")
+        query = pg.Node()
+        query.CopyFrom(node)
+        for message in messages(query):
+            if name_of(message) == "SelectStmt":
+                message.ClearField("into_clause")
+    if name_of(unwrap(query)) != "SelectStmt" or len(into) > 1:
+        return schema.unsupported("This is accepted of a SELECT only.")
+    asks = _proven(query)
+    if isinstance(asks, Deny):
+        return asks
+    inner = _query(text, query, "create", numbers, asks)
+    if inner.changes or inner.locks:
+        return schema.unsupported("A relation can be made of a plain SELECT only.")
+    return Written(
+        sql=text,
+        verb="create",
+        asks=asks,
+        named=(made,),
+        functions=inner.functions,
+        types=inner.types,
+        param_types=inner.param_types,
+    )
+
+
+def _schema_change(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
+    found = schema.named(statement)
+    if found is None:
+        return schema.unsupported(
+            f"{_words(name_of(statement))} is not a kind of statement accepted here."
+        )
+    if isinstance(found, Deny):
+        return found
+    verb, named, cascades = found
+    if numbers:
+        return schema.unsupported("Schema statements take no parameters.")
+    nodes = list(messages(statement))
+    if any(name_of(m) in _QUERIES for m in nodes):
+        return schema.unsupported("A query inside of this schema statement cannot be judged.")
+    referenced = tuple(
+        Named(verb="select", kind="table", schema=r.schemaname or None, name=r.relname)
+        for r in (c.pktable for c in nodes if name_of(c) == "Constraint" and c.HasField("pktable"))
+    )
+    copied = tuple(
+        Named(
+            verb="select",
+            kind="table",
+            schema=c.relation.schemaname or None,
+            name=c.relation.relname,
+        )
+        for c in nodes
+        if name_of(c) == "TableLikeClause"
+    )
+    return Written(
+        sql=text,
+        verb=verb,
+        asks=None,
+        named=(*named, *referenced, *copied),
+        cascades=cascades,
+        functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
+        types=_types(nodes),
+    )
+
+
+def _proven(query: Any) -> str | Deny:
+    """The text of a query inside of a statement, proven to be read as that very query."""
+    asks = deparse(query)
+    again = parse(asks).stmts
+    if len(again) != 1 or bare(again[0].stmt) != bare(query):
+        return schema.unsupported("The query inside of this statement cannot be told for sure.")
+    return asks
+
+
+def _refused_parts(statement: Any) -> Deny | None:
+    for message in messages(statement):
+        kind = name_of(message)
+        if kind == "FuncCall":
+            name = texts(message.funcname)[-1]
+            if refused_by_name(name, len(message.args)):
+                return Deny(
+                    reason="action.unsupported",
+                    detail=f"The function {name} has effects that cannot be judged.",
+                    extra={"function": name},
+                )
+        elif kind == "RangeVar" and (
+            message.relpersistence == "t" or message.schemaname.startswith("pg_temp")
+        ):
+            return schema.unsupported("Temporary tables end with the call; use a common table.")
+    return None
+
+
+def _change(node: Any) -> Change:
+    kind = name_of(node)
+    if kind == "InsertStmt":
+        return Change(verb="insert", bounded=True)
+    if kind == "MergeStmt":
+        by_source = any(
+            w.merge_when_clause.match_kind == pg.MERGE_WHEN_NOT_MATCHED_BY_SOURCE
+            for w in node.merge_when_clauses
+        )
+        return Change(verb="merge", bounded=not by_source and restricts(node.join_condition))
+    bounded = node.HasField("where_clause") and restricts(node.where_clause)
+    return Change(verb=_QUERIES[kind], bounded=bounded)
+
+
+def _types(nodes: list[Any]) -> frozenset[str]:
+    names = {texts(m.names)[-1] for m in nodes if name_of(m) == "TypeName"}
+    return frozenset(names - _KNOWN_TYPES)
+
+
+def _param_types(numbers: set[int]) -> tuple[int, ...]:
+    return tuple(0 if n in numbers else _TEXT_OID for n in range(1, max(numbers, default=0) + 1))
+
+
+def _words(node: str) -> str:
+    """``AlterSystemStmt`` as people write it."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", node.removesuffix("Stmt")).upper()

@@ -1,0 +1,195 @@
+"""What schema statements name, and which of them are accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.model import Deny
+from gateway.upstreams.sql.postgres.libpg import pg
+from gateway.upstreams.sql.postgres.walk import name_of, texts
+from gateway.upstreams.sql.postgres.written import Named
+
+_KINDS = {
+    pg.OBJECT_TABLE: "table",
+    pg.OBJECT_VIEW: "view",
+    pg.OBJECT_MATVIEW: "materialized view",
+    pg.OBJECT_INDEX: "index",
+    pg.OBJECT_SEQUENCE: "sequence",
+    pg.OBJECT_SCHEMA: "schema",
+}
+_RENAMED = frozenset(
+    (pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_INDEX, pg.OBJECT_SEQUENCE)
+    + (pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT)
+)
+_ALTERED = frozenset(
+    getattr(pg, "AT_" + name)
+    for name in """
+    AddColumn ColumnDefault DropNotNull SetNotNull SetExpression DropExpression SetStatistics
+    SetOptions ResetOptions SetStorage SetCompression DropColumn AddConstraint AlterConstraint
+    ValidateConstraint DropConstraint AlterColumnType SetRelOptions ResetRelOptions
+    AttachPartition DetachPartition AddIdentity SetIdentity DropIdentity AddInherit DropInherit
+    """.split()  # noqa: SIM905 - a list of words
+)
+
+Found = tuple[str, tuple[Named, ...], bool]  # verb, what is named, CASCADE
+
+
+def named(statement: Any) -> Found | Deny | None:
+    """``None`` when it is not a schema statement."""
+    find = _FINDERS.get(name_of(statement))
+    return None if find is None else find(statement)
+
+
+def fresh(relation: Any, kind: str) -> Named:
+    """The relation that a CREATE makes."""
+    return _named("create", kind, relation, is_fresh=True)
+
+
+def _named(
+    verb: str,
+    kind: str,
+    relation: Any,
+    *,
+    columns: tuple[str, ...] = (),
+    bounded: bool = True,
+    is_fresh: bool = False,
+) -> Named:
+    return Named(
+        verb=verb,
+        kind=kind,
+        schema=relation.schemaname or None,
+        name=relation.relname,
+        columns=columns,
+        bounded=bounded,
+        fresh=is_fresh,
+    )
+
+
+def _create_table(statement: Any) -> Found:
+    columns = tuple(
+        e.column_def.colname for e in statement.table_elts if e.WhichOneof("node") == "column_def"
+    )
+    made = _named("create", "table", statement.relation, columns=columns, is_fresh=True)
+    parents = tuple(
+        _named("alter", "table", parent.range_var) for parent in statement.inh_relations
+    )
+    return "create", (made, *parents), False
+
+
+def _create_index(statement: Any) -> Found | Deny:
+    if statement.concurrent:
+        return unsupported("CREATE INDEX CONCURRENTLY cannot run in a transaction.")
+    columns = tuple(p.index_elem.name or "*" for p in statement.index_params)
+    return "create", (_named("create", "index", statement.relation, columns=columns),), False
+
+
+def _create_sequence(statement: Any) -> Found:
+    return "create", (fresh(statement.sequence, "sequence"),), False
+
+
+def _alter_sequence(statement: Any) -> Found:
+    return "alter", (_named("alter", "sequence", statement.sequence),), False
+
+
+def _create_schema(statement: Any) -> Found | Deny:
+    if statement.schema_elts or statement.HasField("authrole"):
+        return unsupported("CREATE SCHEMA is accepted with a name only.")
+    made = Named(verb="create", kind="schema", schema=None, name=statement.schemaname, fresh=True)
+    return "create", (made,), False
+
+
+def _alter_table(statement: Any) -> Found | Deny:
+    kind = _KINDS.get(statement.objtype)
+    if kind is None:
+        return unsupported("This kind of ALTER is not accepted.")
+    columns: dict[str, None] = {}
+    cascades = False
+    for command in (c.alter_table_cmd for c in statement.cmds):
+        if command.subtype not in _ALTERED:
+            what = pg.AlterTableType.Name(command.subtype).removeprefix("AT_")
+            return unsupported(f"ALTER TABLE with {what} is not accepted.")
+        columns[command.name or "*"] = None
+        if command.HasField("def") and getattr(command, "def").WhichOneof("node") == "column_def":
+            columns[getattr(command, "def").column_def.colname or "*"] = None
+        cascades = cascades or command.behavior == pg.DROP_CASCADE
+    if len(columns) > 1:
+        columns.pop("*", None)
+    altered = _named("alter", kind, statement.relation, columns=tuple(columns))
+    return "alter", (altered,), cascades
+
+
+def _rename(statement: Any) -> Found | Deny:
+    if statement.rename_type not in _RENAMED or not statement.HasField("relation"):
+        return unsupported("This kind of RENAME is not accepted.")
+    of = statement.relation_type if statement.subname else statement.rename_type
+    kind = _KINDS.get(of, "table")
+    columns = (statement.subname,) if statement.rename_type == pg.OBJECT_COLUMN else ()
+    altered = _named("alter", kind, statement.relation, columns=columns)
+    if statement.rename_type in (pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT):
+        return "alter", (altered,), statement.behavior == pg.DROP_CASCADE
+    renamed = Named(
+        verb="create", kind=kind, schema=altered.schema, name=statement.newname, fresh=True
+    )
+    return "alter", (altered, renamed), False
+
+
+def _set_schema(statement: Any) -> Found | Deny:
+    kind = _KINDS.get(statement.object_type)
+    if kind in (None, "schema", "index") or not statement.HasField("relation"):
+        return unsupported("This kind of SET SCHEMA is not accepted.")
+    relation = statement.relation
+    moved = Named(
+        verb="create",
+        kind=kind or "table",
+        schema=statement.newschema,
+        name=relation.relname,
+        fresh=True,
+    )
+    return "alter", (_named("alter", kind or "table", relation), moved), False
+
+
+def _drop(statement: Any) -> Found | Deny:
+    kind = _KINDS.get(statement.remove_type)
+    if kind is None:
+        what = pg.ObjectType.Name(statement.remove_type).removeprefix("OBJECT_")
+        return unsupported(f"DROP {what.replace('_', ' ')} is not accepted.")
+    if statement.concurrent:
+        return unsupported("DROP INDEX CONCURRENTLY cannot run in a transaction.")
+    dropped = tuple(_dropped(kind, node) for node in statement.objects)
+    return "drop", dropped, statement.behavior == pg.DROP_CASCADE
+
+
+def _dropped(kind: str, node: Any) -> Named:
+    path = texts(node.list.items) if node.WhichOneof("node") == "list" else texts([node])
+    return Named(
+        verb="drop",
+        kind=kind,
+        schema=path[-2] if len(path) > 1 else None,
+        name=path[-1],
+        bounded=False,
+    )
+
+
+def _truncate(statement: Any) -> Found:
+    cleared = tuple(
+        _named("truncate", "table", r.range_var, bounded=False) for r in statement.relations
+    )
+    return "truncate", cleared, statement.behavior == pg.DROP_CASCADE
+
+
+def unsupported(detail: str) -> Deny:
+    return Deny(reason="sql.unsupported", detail=detail)
+
+
+_FINDERS: dict[str, Any] = {
+    "CreateStmt": _create_table,
+    "IndexStmt": _create_index,
+    "CreateSeqStmt": _create_sequence,
+    "AlterSeqStmt": _alter_sequence,
+    "CreateSchemaStmt": _create_schema,
+    "AlterTableStmt": _alter_table,
+    "RenameStmt": _rename,
+    "AlterObjectSchemaStmt": _set_schema,
+    "DropStmt": _drop,
+    "TruncateStmt": _truncate,
+}

@@ -1,0 +1,67 @@
+"""What a text says by itself, before any server is asked. Plain values: they travel between
+processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A relation (or schema) that a schema statement names. ``schema`` is ``None`` where none is
+    written. ``fresh``: made by the statement, so that it need not exist."""
+
+    verb: str
+    kind: str
+    schema: str | None
+    name: str
+    columns: tuple[str, ...] = ()
+    bounded: bool = True
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One INSERT, UPDATE, DELETE or MERGE in the text, at any depth."""
+
+    verb: str
+    bounded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One statement.
+
+    ``sql``: its own part of the text. ``asks``: the query that the server is asked about, the
+    statement itself or the one that EXPLAIN, CREATE TABLE AS or CREATE VIEW holds; ``None`` where
+    there is none. ``changes``: writes in the text. ``named``: what a schema statement names.
+    ``functions``, ``types``: bare names that the text spells, well-known types left out.
+    ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
+    type, or that of text where the statement does not use it.
+    """
+
+    sql: str
+    verb: str
+    asks: str | None
+    explains: bool = False
+    locks: bool = False
+    changes: tuple[Change, ...] = ()
+    named: tuple[Named, ...] = ()
+    cascades: bool = False
+    functions: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    param_types: tuple[int, ...] = ()
+
+    @property
+    def schema_change(self) -> bool:
+        return bool(self.named) and self.verb != "truncate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """A text that the grammar takes. ``parameters``: how many ``$n`` it has."""
+
+    text: str
+    statements: tuple[Written, ...]
+    parameters: int = 0
+    warnings: tuple[str, ...] = field(default=())

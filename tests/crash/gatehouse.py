@@ -1,0 +1,126 @@
+"""The gateway's spine over a real store and a real database, as the killed child and the parent
+that recovers put it together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gateway.store.sqlite import SqliteStore
+
+from gateway.app import SystemClock, new_id
+from gateway.deciding import Decider
+from gateway.guards.freeze import Windows
+from gateway.guards.limits import Limits
+from gateway.interfaces import Probe, no_probe
+from gateway.pipeline import Pipeline, Timing
+from gateway.recovery import Recovery
+from gateway.revert import Reverter
+from gateway.store.images import ImageFolder
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
+from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
+from tests.fixtures.fakes import FakePolicy
+from tests.fixtures.walks import judges
+
+LEASE = timedelta(seconds=120)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one case lives. ``target`` is a file, or the URL of a PostgreSQL database."""
+
+    folder: Path
+    target: str
+
+    @property
+    def postgres(self) -> bool:
+        return self.target.startswith("postgresql://")
+
+
+@dataclass
+class Gatehouse:
+    store: SqliteStore
+    upstream: Any
+    pipeline: Pipeline
+    reverter: Reverter
+    recovery: Recovery
+
+
+@asynccontextmanager
+async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gatehouse]:
+    clock = SystemClock()
+    # Nothing is small enough to stay in the row: the file's own steps are killed too.
+    images = ImageFolder(place.folder / "images", inline_bytes=0)
+    store = SqliteStore(place.folder / "store.db", images=images, clock=clock, probe=probe)
+    upstream = _upstream(place, clock, probe)
+    policy = FakePolicy()
+    upstreams = {"bank": upstream}
+    decider = Decider(
+        policy=policy,
+        judges=judges(Limits(max_rows=1000, max_share=1.0)),
+        windows=Windows([]),
+        store=store,
+        clock=clock,
+    )
+    timing = Timing(lease=LEASE, retention=timedelta(days=1))
+    house = Gatehouse(
+        store=store,
+        upstream=upstream,
+        pipeline=Pipeline(
+            upstreams=upstreams,
+            decider=decider,
+            store=store,
+            clock=clock,
+            new_id=new_id,
+            timing=timing,
+            probe=probe,
+        ),
+        reverter=Reverter(
+            upstreams=upstreams,
+            store=store,
+            clock=clock,
+            new_id=new_id,
+            revision=lambda: policy.revision,
+            lease=LEASE,
+            retention=timing.retention,
+            probe=probe,
+        ),
+        recovery=Recovery(upstreams=upstreams, store=store, lease=LEASE, probe=probe),
+    )
+    await store.open()
+    try:
+        await upstream.open()
+        yield house
+    finally:
+        await upstream.close()
+        await store.close()
+
+
+def _upstream(place: Place, clock: SystemClock, probe: Probe) -> Any:
+    if place.postgres:
+        return PostgresUpstream(
+            "bank",
+            url=place.target,
+            capture_url=None,
+            environment="test",
+            labels={},
+            limits=SqlLimits(),
+            allowed_functions=frozenset(),
+            clock=clock,
+            probe=probe,
+        )
+    return SqliteUpstream(
+        "bank",
+        Path(place.target),
+        environment="test",
+        labels={},
+        limits=SqlLimits(),
+        folder=place.folder / "journals",
+        clock=clock,
+        probe=probe,
+    )

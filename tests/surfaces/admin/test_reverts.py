@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gateway.model import OnConflict
+from tests.surfaces.doubles import House
+
+SINCE = "2026-03-01T00:00:00Z"
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("body", "target"),
+    [
+        ({"call": "call_1"}, {"call": "call_1"}),
+        ({"session": "s1"}, {"session": "s1"}),
+        ({"session": "s1", "since": SINCE}, {"session": "s1", "since": AT}),
+        ({"agent": "a7", "since": SINCE}, {"agent": "a7", "since": AT}),
+        (
+            {"agent": "a7", "since": SINCE, "until": "2026-03-02T00:00:00Z"},
+            {"agent": "a7", "since": AT, "until": datetime(2026, 3, 2, tzinfo=UTC)},
+        ),
+    ],
+)
+async def test_a_target_is_handed_on_as_it_was_named(
+    home: House, body: dict[str, Any], target: dict[str, Any]
+) -> None:
+    answer = await home.admin("POST", "/admin/reverts", json=body)
+    assert answer.status_code == 200
+    [request] = home.back.requests
+    assert (request.target, request.by) == (target, "admin")
+    assert (request.plan, request.on_conflict, request.wait) == (False, OnConflict.ABORT, True)
+
+
+async def test_a_revert_answers_as_the_contract_has_it(home: House) -> None:
+    home.back.state = "conflict"
+    answer = await home.admin(
+        "POST",
+        "/admin/reverts",
+        json={"call": "call_1", "on_conflict": "skip", "reason": "wrong rows"},
+    )
+    document = answer.json()
+    assert answer.status_code == 200
+    assert (document["id"], document["state"]) == ("rev_1", "conflict")
+    step = document["steps"][0]
+    assert step.keys() >= {"call", "upstream", "action", "state", "restored", "conflicts", "reason"}
+    assert home.back.requests[0].on_conflict is OnConflict.SKIP
+    assert home.store.events == [
+        (
+            "admin.reverts.create",
+            {
+                "target": {"call": "call_1"},
+                "plan": False,
+                "on_conflict": "skip",
+                "reason": "wrong rows",
+                "by": "admin",
+            },
+        )
+    ]
+
+
+async def test_a_plan_changes_nothing_and_has_no_address(home: House) -> None:
+    answer = await home.admin("POST", "/admin/reverts", json={"call": "call_1", "plan": True})
+    assert (answer.status_code, answer.json()["state"]) == (200, "planned")
+    assert "Location" not in answer.headers
+
+
+async def test_a_long_revert_can_be_answered_early(home: House) -> None:
+    answer = await home.admin(
+        "POST", "/admin/reverts", json={"session": "s1"}, headers={"Prefer": "respond-async"}
+    )
+    assert (answer.status_code, answer.json()["state"]) == (202, "running")
+    assert answer.headers["Location"] == "/admin/reverts/rev_1"
+    assert home.back.requests[0].wait is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"call": "call_1", "session": "s1"},
+        {"call": "call_1", "agent": "a7", "since": SINCE},
+        {"agent": "a7"},
+        {"agent": "a7", "since": None},
+        {"call": "call_1", "since": SINCE},
+        {"call": ""},
+        {"call": ["call_1"]},
+        {"session": "s1", "since": SINCE, "until": SINCE},
+        {"agent": "a7", "since": "yesterday"},
+        {"call": "call_1", "plan": "yes"},
+        {"call": "call_1", "on_conflict": "overwrite"},
+        {"call": "call_1", "dry_run": True},
+    ],
+)
+async def test_an_order_that_leaves_a_doubt_is_malformed(home: House, body: Any) -> None:
+    answer = await home.admin("POST", "/admin/reverts", json=body)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "malformed")
+    assert home.back.requests == []
+
+
+async def test_an_unknown_call_cannot_be_reverted(home: House) -> None:
+    answer = await home.admin("POST", "/admin/reverts", json={"call": "call_none"})
+    assert (answer.status_code, answer.json()["reason"]) == (404, "unknown_tool")
+
+
+async def test_a_revert_can_be_looked_up(home: House) -> None:
+    from gateway.revert import RevertRequest
+
+    job = await home.back.revert(RevertRequest(target={"call": "call_1"}, by="admin"))
+    home.store.jobs["rev_1"] = job
+    assert (await home.admin("GET", "/admin/reverts/rev_1")).json()["state"] == "reverted"
+    assert (await home.admin("GET", "/admin/reverts/rev_2")).status_code == 404
