@@ -22,7 +22,7 @@ from gateway.model import CallRecord, Deny, Subject
 from gateway.policy.compiled import TestReport
 from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
-from gateway.surfaces import routes
+from gateway.surfaces import application as http
 from gateway.surfaces.strict_json import JsonBounds
 from gateway.surfaces.wiring import Bounds, Gateway
 
@@ -38,7 +38,7 @@ def application(parts: Parts) -> Starlette:
         async with opened(parts):
             yield
 
-    return routes.application(_gateway(parts), lifespan)
+    return http.application(_gateway(parts), lifespan)
 
 
 def _gateway(parts: Parts) -> Gateway:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 import uvicorn
-from starlette.applications import Starlette
 
 from gateway.cli.arguments import CONFIG, ConfigFile
 from gateway.cli.display import Printer
@@ -27,6 +28,14 @@ from gateway.config import (
     with_tokens,
 )
 
+if sys.platform == "win32":
+    from asyncio import new_event_loop
+else:
+    from uvloop import new_event_loop
+
+if TYPE_CHECKING:
+    from gateway.app import Parts
+
 
 def serve(
     context: typer.Context,
@@ -38,7 +47,7 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
 ) -> None:
     """Run the gateway until Ctrl-C."""
-    from gateway.app import build
+    from gateway.app import assemble
 
     if workers > 1:
         raise Usage("--workers above 1 needs the PostgreSQL store, which this version lacks.")
@@ -51,36 +60,45 @@ def serve(
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=changed)})
     log_to_standard_error(settings.telemetry)
     banner = Banner(config=settings, run=run, printer=shell.printer)
-    if not _run(build(settings), settings, banner):
-        raise Failed("The gateway did not start; the log says why.")
+    _run(assemble(settings), banner)
 
 
-def _run(app: Starlette, config: Config, banner: Banner) -> bool:
-    """Whether it started and then stopped as asked."""
-    listening = _listening(config.server.host, config.server.port)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            loop="uvloop" if sys.platform != "win32" else "asyncio",
-            lifespan="on",
-            server_header=False,
-            access_log=False,
-            proxy_headers=False,
-            log_config=None,
-            limit_concurrency=config.server.max_connections,
-            timeout_graceful_shutdown=max(1, round(config.server.drain_s)),
-        ),
-        banner,
-    )
+def _run(parts: Parts, banner: Banner) -> None:
+    """Serves until a signal. Raises what kept the gateway from starting."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)
-    with listening:
-        try:
-            server.run(sockets=[listening])
-        except _Stopped:
-            return True
-    return server.started
+    server = parts.config.server
+    with (
+        suppress(_Stopped),
+        _listening(server.host, server.port) as listening,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
+        runner.run(_serve(parts, banner, listening))
+
+
+async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None:
+    from gateway.app import application, opened
+
+    settings = parts.config.server
+    # Opened here and not in uvicorn's lifespan, which would log a failure and lose it.
+    async with opened(parts):
+        server = _Server(
+            uvicorn.Config(
+                application(parts),
+                http="httptools",
+                loop="none",
+                lifespan="off",
+                server_header=False,
+                access_log=False,
+                proxy_headers=False,
+                log_config=None,
+                limit_concurrency=settings.max_connections,
+                timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            ),
+            banner,
+        )
+        with suppress(_Stopped):
+            await server.serve(sockets=[listening])
 
 
 class _Stopped(Exception):

@@ -85,7 +85,7 @@ async def undo(gateway: Gateway, visit: Visit) -> Act:
         refusal = await gateway.may_undo(visit.subject, record)
         if refusal is not None:
             return problem(refusal, call=id)
-        visit.call, visit.began = id, not plan
+        visit.call, visit.began, visit.doubt = id, not plan, not plan
         request = RevertRequest(target={"call": id}, plan=plan, reason=reason, by=visit.subject.id)
         return undone(await gateway.reverter.revert(request))
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import HoldfastError, NotAdmin, Unauthenticated
+from gateway.errors import HoldfastError, NotAdmin, StoreUnavailable, Unauthenticated
 from gateway.identity.token import ADMIN, session_of
 from gateway.model import EffectState, Json, Subject
 from gateway.surfaces import problems
@@ -65,7 +65,8 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> Respo
             await gateway.store.record(f"admin.{act.what}", {**act.about, "by": ADMIN})
         return await act.run()
     except HoldfastError as error:
-        return problems.problem_of(error, call=visit.call)
+        doubt = visit.doubt and isinstance(error, StoreUnavailable)
+        return problems.problem_of(error, call=visit.call, doubt=doubt)
     except Exception as error:  # noqa: BLE001 - the last frame that can still answer
         where = "".join(traceback.format_tb(error.__traceback__))
         # The place and the type, not the message: it may quote what must not be logged.

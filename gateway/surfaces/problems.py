@@ -61,10 +61,11 @@ def problem(
     return answer(document, status=document["status"], headers=extra, media_type=MEDIA_TYPE)
 
 
-def problem_of(error: HoldfastError, *, call: str | None = None) -> Response:
-    """The answer for an error of ours: nothing ran, except where an upstream cannot tell."""
+def problem_of(error: HoldfastError, *, call: str | None = None, doubt: bool = False) -> Response:
+    """The answer for an error of ours: nothing ran, except where an upstream cannot tell or the
+    caller has a ``doubt``."""
     effect = EffectState.NONE
-    if isinstance(error, UpstreamError) and not error.proves_no_effect:
+    if doubt or (isinstance(error, UpstreamError) and not error.proves_no_effect):
         effect = EffectState.UNKNOWN
     deny = Deny(reason=error.reason, detail=error.detail, extra=error.extra, effect=effect)
     return problem(deny, call=call)

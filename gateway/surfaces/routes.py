@@ -1,17 +1,13 @@
-"""Every endpoint, as routes and as a whole application."""
+"""Every endpoint as a route."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.model import Deny
 from gateway.surfaces import calls, decide, health, openapi, sql
 from gateway.surfaces.admin import (
     agents,
@@ -24,10 +20,7 @@ from gateway.surfaces.admin import (
 )
 from gateway.surfaces.admin import calls as admin_calls
 from gateway.surfaces.endpoint import Access, Endpoint, serve
-from gateway.surfaces.problems import problem
 from gateway.surfaces.wiring import Gateway
-
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def endpoints() -> tuple[Endpoint, ...]:
@@ -69,23 +62,3 @@ def _route(gateway: Gateway, path: str, by_method: Mapping[str, Endpoint]) -> Ro
     route = Route(path, respond, methods=[*served], name=path)
     route.methods = set(served)  # Starlette has added HEAD to every GET
     return route
-
-
-def application(gateway: Gateway, lifespan: Lifespan | None = None) -> Starlette:
-    """The whole HTTP side: unknown paths and methods are problem documents too."""
-    app = Starlette(
-        routes=routes(gateway),
-        lifespan=lifespan,
-        exception_handlers={HTTPException: _not_routed},
-    )
-    app.router.redirect_slashes = False
-    return app
-
-
-async def _not_routed(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:
-        return problem(Deny(reason="unknown_tool", detail="There is nothing at this path."))
-    headers = error.headers if isinstance(error, HTTPException) else None
-    refusal = Deny(reason="malformed", detail="This path does not answer to this method.")
-    return problem(refusal, status=status, headers=headers)

@@ -18,8 +18,9 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass(slots=True, kw_only=True)
 class Visit:
-    """``who`` is ``None`` on the open endpoints. ``call`` and ``began`` are noted by the handler,
-    so that a failure after them is reported truly."""
+    """``who`` is ``None`` on the open endpoints. The handler notes the rest, so that a failure is
+    reported truly: ``call`` is known, something ``began`` whose end an unforeseen failure hides,
+    ``doubt``: so does a store that fails (the walk promises otherwise, the walk back does not)."""
 
     request: Request
     query: Query = field(default_factory=lambda: Query((), ()))
@@ -27,6 +28,7 @@ class Visit:
     admin: bool = False
     call: str | None = None
     began: bool = False
+    doubt: bool = False
 
     @property
     def subject(self) -> Subject:

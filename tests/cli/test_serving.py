@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +46,16 @@ def serve(tmp_path: Path) -> Iterator[object]:
 
     def start(**environ: str) -> Served:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--port", "0"],
-            cwd=ROOT,
-            env={**kept, "HOLDFAST_HOME": str(tmp_path / "var"), **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "log").open("w"),
-            text=True,
-        )
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "serve", "--port", "0"],
+                cwd=ROOT,
+                env={**kept, "HOLDFAST_HOME": str(tmp_path / "var"), **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         started.append(process)
         return Served(process, _until_ready(process, tmp_path / "log"))
 
@@ -69,14 +69,17 @@ def serve(tmp_path: Path) -> Iterator[object]:
 
 def _until_ready(process: subprocess.Popen[str], log: Path) -> str:
     assert process.stdout is not None
-    printed, ends = "", time.monotonic() + START_S
-    while "Ctrl-C" not in printed:
-        left = ends - time.monotonic()
-        assert left > 0, f"not ready: {printed}{log.read_text()}"
-        if select.select([process.stdout], [], [], left)[0]:
+    printed = ""
+    late = threading.Timer(START_S, process.kill)
+    late.start()
+    try:
+        while "Ctrl-C" not in printed:
             line = process.stdout.readline()
             assert line, f"ended: {printed}{log.read_text()}"
             printed += line
+    finally:
+        late.cancel()
+        late.join()
     return printed
 
 
@@ -130,3 +133,23 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_policies_that_are_not_valid_keep_it_from_starting(tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "gateway.rego").write_text("package gateway\n\nimport rego.v1\n\ndecision := x\n")
+    text = (ROOT / "config.example.yaml").read_text().replace("path: policies", f"path: {folder}")
+    (tmp_path / "config.yaml").write_text(text.replace("port: 8400", "port: 0"))
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "serve", "--config", str(tmp_path / "config.yaml")],
+        cwd=ROOT,
+        env={**os.environ, "HOLDFAST_HOME": str(tmp_path), **TOKENS},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "gateway.rego:5: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "listens" not in done.stdout

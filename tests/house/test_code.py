@@ -29,15 +29,17 @@ CLOCKS_AND_IDS = {
 
 MAY_CATCH_EVERYTHING = {
     "gateway/policy/compiled.py:_guarded": "a panic of the engine has to become a denial",
+    "gateway/store/writer.py:Writer._carry_out": "every caller of the batch is told what it was",
+    "gateway/store/writer.py:Writer._one": "handed to the caller, whose savepoint is rolled back",
     "gateway/surfaces/endpoint.py:serve": "the last frame that can still answer, with 500",
     "gateway/surfaces/health.py:_state": "whatever fails in a check, the part is not ready",
     "gateway/upstreams/sql/display.py:shown": "the parser raises any type; None is a refusal",
     "gateway/upstreams/sql/worker.py:_answer": "crosses a process; a refusal over there",
 }
 MAY_READ_CLOCK_OR_MAKE_IDS = {
-    "gateway/app.py:SystemClock.now": "the one clock, handed to everything else",
+    "gateway/app/parts.py:SystemClock.now": "the one clock, handed to everything else",
     "gateway/cli/shell.py:Shell": "the default of a field that tests set",
-    "gateway/app.py:new_id": "the one maker of ids, handed to everything else",
+    "gateway/app/parts.py:new_id": "the one maker of ids, handed to everything else",
 }
 
 
@@ -127,7 +129,7 @@ def skipped_without_reason(of: Source) -> Found:
                 yield f"{of.path}:{where}", dotted(node)
             continue
         name = dotted(node.func)
-        given = node.args or [k for k in node.keywords if k.arg == "reason"]
+        given = bool(node.args) or any(k.arg == "reason" for k in node.keywords)
         if name in ("pytest.skip", "pytest.xfail") and not given:
             yield f"{of.path}:{where}", name
         if _mark(node.func) and not any(k.arg == "reason" for k in node.keywords):

@@ -3,6 +3,8 @@ entry. Guards stand here exactly as ``gateway.interfaces.CallStore`` promises th
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.lifecycle import MOVES, SETTLED, IllegalMove
 from tests.model.bugs import Bug
 from tests.model.world import APPLIED, NONE, UNKNOWN, Actor, Plan, Row, World, with_row
@@ -21,7 +23,7 @@ class Moves:
         self.bug = bug
         self.used: set[tuple[str, str, str]] = set()
 
-    def _moved(self, world: World, call: int, name: str, target: str, **changes: object) -> World:
+    def _moved(self, world: World, call: int, name: str, target: str, **changes: Any) -> World:
         """The row after the move and its audit entry."""
         row = world.rows[call]
         edge = (row.state, name, target)

@@ -47,7 +47,7 @@ from tests.model.walk import Walk
 from tests.model.world import Bounds, Plan, World, start
 
 LEASE = timedelta(seconds=60)
-PATHS = {"memory": 600, "sqlite": 50}
+PATHS = {"memory": 300, "sqlite": 25}
 LONGEST = 60
 
 WORLDS: dict[str, tuple[tuple[Plan, ...], Bounds]] = {

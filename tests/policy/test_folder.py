@@ -33,7 +33,7 @@ BAD_YAML = [
     ("a: -.inf", 1, "quote"),
     ("a: 2026-01-01", 1, "quote"),
     ("a: 123456789012345678901", 1, "quote"),
-    ("a: &x 1\nb: *x", 2, "alias"),
+    ("a: &x 1\nb: *x", 1, "alias"),
     ("a: {<<: {b: 1}}", 1, "quote"),
     ("a: !!str 5", 1, "tags"),
     ("a: !thing 5", 1, "tags"),

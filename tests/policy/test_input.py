@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from gateway.interfaces import Context
-from gateway.policy.input import FIELDS, action_json, fault_of, obligations_json
+from gateway.model import (
+    Action,
+    ActionClass,
+    Obligations,
+    Resource,
+    Reversibility,
+    SqlAction,
+    Surface,
+)
+from gateway.policy.input import FIELDS, _time, action_json, fault_of, obligations_json
 from gateway.policy.samples import samples
 from tests.policy.decisions import document
 
@@ -46,8 +55,6 @@ def test_everything_a_call_has_is_shown() -> None:
 
 
 def _action(params: Any) -> Any:
-    from gateway.model import Action, ActionClass, Resource, Reversibility, SqlAction, Surface
-
     return Action(
         surface=Surface.SQL,
         tool="shop",
@@ -70,8 +77,6 @@ def test_parameters_are_the_bound_values_and_whole_floats_are_whole() -> None:
 
 
 def test_times_are_shown_in_utc() -> None:
-    from gateway.policy.input import _time
-
     moment = datetime(2026, 1, 5, 11, 30, tzinfo=timezone(timedelta(hours=2)))
     assert _time(moment) == "2026-01-05T09:30:00Z"
     assert Context(time=datetime.now(UTC)).freezes == ()
@@ -125,7 +130,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), REFUSED, ids=[f"{i}-{p}" for i, (p, _) in enumerate(REFUSED)])  # fmt: skip
+NAMES = [f"{path} {n}" for n, (path, _) in enumerate(REFUSED)]
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED, ids=NAMES)
 def test_what_engines_read_differently_is_refused(path: str, value: object) -> None:
     assert fault_of(_with(path, value)) is not None
 
@@ -141,8 +149,6 @@ def test_only_a_whole_document_passes(document: object) -> None:
 
 
 def test_obligations_are_shown_as_far_as_they_are_set() -> None:
-    from gateway.model import Obligations
-
     assert obligations_json(Obligations()) == {}
     assert obligations_json(Obligations(max_rows=0, rehearse=False, redact=("email",))) == {
         "max_rows": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator
@@ -139,7 +140,7 @@ BROKEN = {
         "a_test.rego",
         "package gateway_test\n\ntest_no if count(null) == 1\n",
         3,
-    ),  # noqa: E501
+    ),
     "bad data": ("data.yaml", "a: 1\na: 2\n", 2),
     "misspelt field": ("gateway.rego", SMALL.replace("subject.id", "subjet.id"), 6),
 }
@@ -174,7 +175,7 @@ async def test_a_broken_put_is_refused_and_not_written(
     with pytest.raises(PolicyInvalid):
         await policy.put(file, text)
     assert (folder / "gateway.rego").read_text() == SMALL
-    assert [path.name for path in folder.iterdir()] == ["gateway.rego"]
+    assert os.listdir(folder) == ["gateway.rego"]
     assert await _allows(policy)
 
 
@@ -232,7 +233,7 @@ def _touched(folder: Path, text: str) -> bool:
 
 async def _until(true: Any) -> None:
     async with asyncio.timeout(20):
-        while not true():
+        while not true():  # noqa: ASYNC110 - the file system has no event to wait for
             await asyncio.sleep(0.2)
 
 

@@ -39,7 +39,7 @@ from gateway.model import (
 )
 from gateway.pipeline import Judgement
 from gateway.revert import RevertRequest
-from gateway.surfaces.routes import application
+from gateway.surfaces.application import application
 from gateway.surfaces.wiring import Bounds, Gateway
 from tests.fixtures.fakes import START, FakeClock, ids
 
@@ -280,9 +280,12 @@ class FakeWalkBack:
     state: str = "reverted"
     reason: str | None = None
     requests: list[RevertRequest] = field(default_factory=list)
+    failing: Exception | None = None
 
     async def revert(self, request: RevertRequest) -> RevertJob:
         self.requests.append(request)
+        if self.failing is not None:
+            raise self.failing
         if request.target.get("call") == "call_none":
             raise NotFound("There is no such call.")
         state = "planned" if request.plan else self.state

@@ -16,7 +16,7 @@ from gateway.identity.failures import FailedSignIns
 from gateway.identity.token import AdminToken, ConfiguredAgent, TokenIdentifier
 from gateway.interfaces import Attempt
 from gateway.model import Action, Allow, Call, CallRecord, Deny, Hold, Subject, Undo
-from gateway.surfaces.routes import application
+from gateway.surfaces.application import application
 from gateway.surfaces.wiring import Bounds, Gateway
 from tests.fixtures.fakes import FakeUpstream, ids
 from tests.fixtures.walks import Walks, walks
@@ -227,6 +227,27 @@ async def test_a_call_answered_early_can_be_polled_and_watched() -> None:
         assert '"state":"executing"' in events.text
         assert '"state":"succeeded"' in events.text
         assert site.box.data["a"] == "1"
+
+
+async def test_a_client_that_goes_away_does_not_stop_its_call() -> None:
+    async with a_site() as site:
+        gate, begun = asyncio.Event(), asyncio.Event()
+
+        async def pause() -> None:
+            begun.set()
+            await gate.wait()
+
+        site.box.pause = pause
+        request = asyncio.create_task(site.sql("update a 1", Idempotency_Key="k1"))
+        await begun.wait()
+        request.cancel()
+        await asyncio.wait([request])
+        gate.set()
+        await site.walks.pipeline.close(5)
+        assert site.box.data["a"] == "1"
+        again = await site.sql("update a 1", Idempotency_Key="k1")
+        assert (again.status_code, again.json()["effect"]) == (200, "applied")
+        assert len(site.box.effects) == 1
 
 
 async def test_a_call_answered_early_can_be_cancelled() -> None:

@@ -31,7 +31,7 @@ async def create(gateway: Gateway, visit: Visit) -> Act:
     fields.end()
 
     async def run() -> Response:
-        visit.began = not request.plan
+        visit.began = visit.doubt = not request.plan
         job = await gateway.reverter.revert(request)
         where = {} if request.plan else {"Location": f"/admin/reverts/{job.id}"}
         status = 202 if job.state == "running" else 200

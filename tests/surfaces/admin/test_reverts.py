@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.model import OnConflict
+from gateway.revert import RevertRequest
 from tests.surfaces.doubles import House
 
 SINCE = "2026-03-01T00:00:00Z"
@@ -106,9 +108,18 @@ async def test_an_unknown_call_cannot_be_reverted(home: House) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (404, "unknown_tool")
 
 
-async def test_a_revert_can_be_looked_up(home: House) -> None:
-    from gateway.revert import RevertRequest
+@pytest.mark.parametrize(("plan", "effect"), [(False, "unknown"), (True, "none")])
+async def test_a_store_that_fails_during_a_revert_leaves_its_effect_open(
+    home: House, plan: bool, effect: str
+) -> None:
+    home.back.failing = StoreUnavailable("down")
+    answer = await home.admin("POST", "/admin/reverts", json={"call": "call_1", "plan": plan})
+    document = answer.json()
+    assert (answer.status_code, document["effect"]) == (503, effect)
+    assert document["retryable"] is plan
 
+
+async def test_a_revert_can_be_looked_up(home: House) -> None:
     job = await home.back.revert(RevertRequest(target={"call": "call_1"}, by="admin"))
     home.store.jobs["rev_1"] = job
     assert (await home.admin("GET", "/admin/reverts/rev_1")).json()["state"] == "reverted"

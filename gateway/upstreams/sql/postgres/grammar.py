@@ -35,8 +35,9 @@ _QUERIES = {
     "MergeStmt": "merge",
 }
 _EXPLAIN_OPTIONS = frozenset(
-    ("analyze", "verbose", "costs", "settings", "generic_plan", "buffers", "wal", "timing")
-    + ("summary", "memory", "serialize", "format")
+    """
+    analyze verbose costs settings generic_plan buffers wal timing summary memory serialize format
+    """.split()  # noqa: SIM905 - a list of words
 )
 _SHOWN = frozenset(
     """
@@ -108,16 +109,21 @@ def _parameters(used: set[int]) -> Deny | None:
 def _order(statements: list[Written]) -> Deny | None:
     """Names in a text are judged as they stand before it runs, so nothing may come after a schema
     change that a changed name could mean something else in."""
-    touched: set[str] = set()
+    changed: set[str] = set()
+    made = False
     for written in statements:
         names = {n.name for n in written.named}
-        if touched and (not written.schema_change or written.asks or names & touched):
+        if (made or changed) and (
+            not written.schema_change or written.asks is not None or names & changed
+        ):
             return schema.unsupported(
                 "What comes after a schema change in the same text cannot be judged before it; "
                 "send it in a call of its own."
             )
-        if written.schema_change:
-            touched |= {n.name for n in written.named}
+        if written.verb == "create":
+            made = True
+        elif written.schema_change:
+            changed |= names
     return None
 
 

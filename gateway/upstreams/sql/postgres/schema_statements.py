@@ -17,10 +17,7 @@ _KINDS = {
     pg.OBJECT_SEQUENCE: "sequence",
     pg.OBJECT_SCHEMA: "schema",
 }
-_RENAMED = frozenset(
-    (pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_INDEX, pg.OBJECT_SEQUENCE)
-    + (pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT)
-)
+_RENAMED = (_KINDS.keys() - {pg.OBJECT_SCHEMA}) | {pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT}
 _ALTERED = frozenset(
     getattr(pg, "AT_" + name)
     for name in """

@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from gateway.upstreams.sql.postgres.libpg import pg
 
 _LOCATIONS = frozenset(
-    ("location", "stmt_location", "stmt_len", "list_start", "list_end")
-    + ("rexpr_list_start", "rexpr_list_end")
+    """
+    location stmt_location stmt_len list_start list_end rexpr_list_start rexpr_list_end
+    """.split()  # noqa: SIM905 - a list of words
 )
 
 # Everything that a SELECT, INSERT, UPDATE, DELETE or MERGE is made of.
@@ -58,10 +59,10 @@ def unwrap(node: Any) -> Any:
     return None if which is None else getattr(node, which)
 
 
-def messages(root: Message) -> Iterator[Message]:
+def messages(root: Any) -> Iterator[Any]:
     """``root`` and every message in it, in no particular order. Not recursive: the tree may be
     as deep as the text is long."""
-    stack = [root]
+    stack: list[Any] = [root]
     while stack:
         message = stack.pop()
         yield message

@@ -206,8 +206,11 @@ class Judge:
             whole = one.explained and one.readonly and reads
             return "explain" if whole else _unsupported("Only reads can be explained here.")
         if one.first == "PRAGMA":
-            shown = one.readonly and ops <= {apsw.SQLITE_PRAGMA} and len(one.acts) == 1
-            return "pragma" if shown else _unsupported("This PRAGMA is not accepted.")
+            return (
+                "pragma"
+                if one.readonly and self._shows(one)
+                else _unsupported("This PRAGMA is not accepted.")
+            )
         if one.readonly and reads and one.word in ("SELECT", "VALUES"):
             return "read"
         if not one.readonly and one.word in _SCHEMA_WORDS and ops & _SCHEMA:
@@ -218,6 +221,17 @@ class Judge:
             if changes[0].op == wanted:
                 return "change"
         return _unsupported("The engine does not show what this statement would do.")
+
+    def _shows(self, one: Prepared) -> bool:
+        """Whether a PRAGMA, each of which was allowed by name, does nothing besides but open the
+        virtual tables that it shows."""
+        for act in one.acts:
+            if act.op == apsw.SQLITE_READ:
+                if self._schema.kinds.get(folded(act.first or "")) not in ("virtual", "shadow"):
+                    return False
+            elif act.op not in _READING and act.op != apsw.SQLITE_PRAGMA:
+                return False
+        return any(act.op == apsw.SQLITE_PRAGMA for act in one.acts)
 
     def _unknown_table(self, one: Prepared) -> Deny | None:
         for act in one.acts:
@@ -247,7 +261,10 @@ def _refusal(act: Act, one: Prepared) -> Deny | None:
     if act.op == apsw.SQLITE_REINDEX and one.word == "CREATE":
         return None
     if act.op in _SCHEMA and one.word in _SCHEMA_WORDS:
-        return None
+        database = act.first if act.op == apsw.SQLITE_ALTER_TABLE else act.database
+        if database == "main":
+            return None
+        return _unsupported("Temporary and attached tables are not accepted.")
     name = str(apsw.mapping_authorizer_function.get(act.op, act.op))
     return _unsupported(f"{name.removeprefix('SQLITE_').replace('_', ' ')} is not accepted here.")
 

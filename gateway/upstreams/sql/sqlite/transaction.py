@@ -114,11 +114,15 @@ class Transaction:
                 "format": images.FORMAT,
                 "tables": images.manifest_of(found),
                 "journal": dict(journal),
-                "sequence": {n: [s, _sequence(self._db).get(n)] for n, s in self._sequence.items()},
+                "sequence": self._counters(),
             },
             image=packed,
         )
         return Captured(undo=undo, receipt=self._call)
+
+    def _counters(self) -> dict[str, Json]:
+        now = _sequence(self._db)
+        return {n: [self._sequence.get(n), s] for n, s in now.items() if self._sequence.get(n) != s}
 
     def _images(self) -> list[TableImage] | Deny:
         found: list[TableImage] = []

@@ -106,7 +106,7 @@ async def test_a_conflict_shows_before_after_and_now(driver: Driver) -> None:
 async def test_a_taken_unique_value_shows_who_has_it(driver: Driver) -> None:
     done = await driver.do("DELETE FROM p WHERE id = 4")
     change(driver.path, "INSERT INTO p VALUES(8, 'dee', 'mine')")
-    steps, _ = await driver.revert(done, on_conflict=FORCE)
+    steps, _ = await driver.revert(done)
     assert steps[0].state == "conflict"
     assert steps[0].conflicts[0].now == {"id": 8, "name": "dee", "n": "mine"}
 
