@@ -152,8 +152,9 @@ class Banner:
             self.printer.raw("  Tokens made up here are good for this run only; set")
             self.printer.raw(f"  {' and '.join(self.run.made)} to keep them.")
         seeded = [name for name, source in self.config.sources.items() if source.seed == "shop"]
-        if seeded:
-            self.printer.raw(_first_calls(url, seeded[0], agent, admin))
+        if seeded and self.config.identity.agents:
+            name = self.config.identity.agents[0].name
+            self.printer.raw(_first_calls(url, seeded[0], name, agent, admin))
         self.printer.raw("Ctrl-C stops it.")
 
     def _token(self, variable: str) -> str:
@@ -163,7 +164,7 @@ class Banner:
         return f"${variable}"
 
 
-def _first_calls(url: str, source: str, agent: str, admin: str) -> str:
+def _first_calls(url: str, source: str, name: str, agent: str, admin: str) -> str:
     def sql(text: str) -> str:
         return (
             f"  curl -s {url}/sql/{source} -H 'Authorization: Bearer {agent}' \\\n"
@@ -178,8 +179,8 @@ def _first_calls(url: str, source: str, agent: str, admin: str) -> str:
         + sql("DELETE FROM customers")
         + "# allowed: one customer, with the orders and invoices that cascade\n"
         + sql("DELETE FROM customers WHERE id = 7")
-        + "# and taken back: everything the agent did today\n"
+        + "# and taken back: everything the agent did\n"
         f"  curl -s {url}/admin/reverts -H 'Authorization: Bearer {admin}' \\\n"
         "    -H 'Content-Type: application/json' -d "
-        f'\'{{"agent": "demo", "since": "2000-01-01T00:00:00Z"}}\'\n'
+        f'\'{{"agent": "{name}", "since": "2000-01-01T00:00:00Z"}}\'\n'
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TextIO
 
 import httpx
 import typer
@@ -20,7 +21,12 @@ from gateway.model import Json
 
 
 def _printer() -> Printer:
-    return Printer(Console(file=sys.stdout), Console(file=sys.stderr))
+    return Printer(_console(sys.stdout), _console(sys.stderr))
+
+
+def _console(file: TextIO) -> Console:
+    # What goes into a pipe or a file is not folded.
+    return Console(file=file, width=None if file.isatty() else 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _SOURCE_SCHEMES = ("sqlite", "postgresql", "postgres")
 
 MIN_TOKEN_CHARS = 8
-# What people leave in a file when they mean to fill it in later, without case, - and _.
-# Defaults that ship with products and get copied; whoever sets another short one is warned.
+# Defaults that ship with products and get copied, without case, - and _.
 _PLACEHOLDERS = frozenset(
     {"secret", "secretapikey", "changeme", "password", "admin", "default", "placeholder", "token"}
 )

@@ -232,7 +232,7 @@ class _Incident:
             state = document.get("state", document.get("reason"))
             steps = document.get("steps", ())
             restored = sum(step["restored"] for step in steps)
-            met = f"{state}: {len(steps)} calls" + ("" if plan else f", {restored} rows restored")
+            met = f"{state}: {len(steps)} calls" + ("" if plan else f", {restored:,} rows restored")
             self._report.steps.append(
                 StepReport(
                     title="revert",

@@ -15,7 +15,7 @@ from typing import TypeVar
 import regorus
 
 from gateway.model import Json
-from gateway.policy.folder import Files, invalid
+from gateway.policy.folder import TEST_SUFFIX, Files, invalid
 from gateway.policy.functions import COUNT_ASTRAL, REPLACED, Replacement
 from gateway.policy.input import FIELDS
 from gateway.policy.samples import samples
@@ -23,9 +23,8 @@ from gateway.policy.syntax import Fault, Module, Rule, engine_fault, modules_of
 from gateway.policy.vet import faults_of
 
 Value = TypeVar("Value")
-_Engines = tuple[regorus.Engine, regorus.Engine]
 _OWN = threading.local()
-_KEPT = 3  # revisions whose engines a thread keeps
+_KEPT = 6  # engines that a thread keeps
 ENTRY = ("gateway", "decision")
 _LAST_BMP = "\uffff"
 
@@ -60,29 +59,29 @@ class Compiled:
         self._data = files.data()
         self._always_astral = always_astral
 
-    def evaluate(self, document: str, rule: str = "data.gateway.decision") -> Json:
+    def evaluate(
+        self, document: str, rule: str = "data.gateway.decision", *, with_tests: bool = False
+    ) -> Json:
         """The value of ``rule`` for the JSON text ``document``; ``None`` when it is undefined.
-        Raises ``EngineFailed``."""
-        plain, astral = self._engines()
-        engine = (astral if self._always_astral or is_astral(document) else plain).clone()
+        Rules of test files exist only ``with_tests``. Raises ``EngineFailed``."""
+        astral = self._always_astral or is_astral(document)
+        engine = self._engine(astral=astral, with_tests=with_tests).clone()
         text = _guarded(lambda: _value_of(engine, document, rule))
         value = json.loads(text)
         return None if value == "<undefined>" else value
 
-    def _engines(self) -> _Engines:
-        made: dict[str, tuple[regorus.Engine, regorus.Engine]] = _OWN.__dict__.setdefault(
-            "made", {}
-        )
-        engines = made.get(self.revision)
-        if engines is None:
-            engines = (
-                _warm(_engine(self.files, REPLACED, self._data)),
-                _warm(_engine(self.files, (*REPLACED, COUNT_ASTRAL), self._data)),
-            )
+    def _engine(self, *, astral: bool, with_tests: bool) -> regorus.Engine:
+        made: dict[tuple[str, bool, bool], regorus.Engine] = _OWN.__dict__.setdefault("made", {})
+        key = (self.revision, astral, with_tests)
+        engine = made.get(key)
+        if engine is None:
+            files = self.files if with_tests else self.files.without_tests()
+            replaced = (*REPLACED, COUNT_ASTRAL) if astral else REPLACED
+            engine = _warm(_engine(files, replaced, self._data))
             while len(made) >= _KEPT:
                 del made[next(iter(made))]
-            made[self.revision] = engines
-        return engines
+            made[key] = engine
+        return engine
 
     def rules(self) -> list[Rule]:
         """Every rule with a value of its own, once, without functions."""
@@ -102,7 +101,7 @@ class Compiled:
                 continue
             message = "the test is not true"
             try:
-                value = self.evaluate("{}", _path(rule))
+                value = self.evaluate("{}", _path(rule), with_tests=True)
             except EngineFailed as error:
                 value, message = None, str(error)
             if value is True:
@@ -212,7 +211,7 @@ def _try_samples(compiled: Compiled, deadline_s: float) -> None:
             message = f"a decision took {took:.2f} s; at most {deadline_s} s are allowed"
             faults[Fault(file="gateway.rego", line=1, message=message)] = None
         for rule in compiled.rules():
-            if rule.name.startswith(("test_", "todo_test_")):
+            if rule.file.endswith(TEST_SUFFIX) or rule.name.startswith(("test_", "todo_test_")):
                 continue
             try:
                 compiled.evaluate(document, _path(rule))

@@ -18,6 +18,7 @@ from gateway.model import Json
 from gateway.policy.syntax import Fault
 
 NAME = re.compile(r"[a-z0-9_]+\.rego|data\.yaml")
+TEST_SUFFIX = "_test.rego"
 _MAX_FILE = 256 * 1024
 _MAX_DEPTH = 32
 # YAML 1.1 and 1.2 read these as different things; people mean a text, so it has to be quoted.
@@ -52,6 +53,10 @@ class Files:
             return parse_json(self.texts["data.json"])
         text = self.texts.get("data.yaml")
         return {} if text is None else parse_data(text)
+
+    def without_tests(self) -> Files:
+        kept = {name: text for name, text in self.texts.items() if not name.endswith(TEST_SUFFIX)}
+        return Files(texts=kept)
 
     def with_file(self, name: str, text: str) -> Files:
         return Files(texts={**self.texts, name: text})

@@ -188,6 +188,18 @@ def _shown(verb: str, rest: list[Json]) -> str:
     raise TypeError(f"%{verb} does not fit its value; numbers take %d, texts %s")
 
 
+def _substring(text: Json, start: Json, length: Json) -> Json:
+    if not isinstance(text, str) or not all(type(n) is int for n in (start, length)) or start < 0:
+        raise TypeError("expects a text, a start from 0 and a length, whole numbers")
+    return text[start:] if length < 0 else text[start : start + length]
+
+
+def _replace(text: Json, old: Json, new: Json) -> Json:
+    if not all(isinstance(part, str) for part in (text, old, new)) or not old:
+        raise TypeError("expects three texts, the second not empty")
+    return text.replace(old, new)
+
+
 def _lower(text: Json) -> Json:
     return _recased(text, str.lower)
 
@@ -220,8 +232,10 @@ REPLACED: tuple[Replacement, ...] = (
     Replacement(name="lower", arity=1, answer=_lower),
     Replacement(name="max", arity=1, answer=_max),
     Replacement(name="min", arity=1, answer=_min),
+    Replacement(name="replace", arity=3, answer=_replace),
     Replacement(name="sort", arity=1, answer=_sort),
     Replacement(name="sprintf", arity=2, answer=_sprintf),
+    Replacement(name="substring", arity=3, answer=_substring),
     Replacement(name="sum", arity=1, answer=_sum),
     Replacement(name="upper", arity=1, answer=_upper),
 )

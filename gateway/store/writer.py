@@ -90,18 +90,15 @@ class Writer:
         return await in_thread(connection, lambda: work(connection._conn))
 
     async def _run(self) -> None:
-        ending = False
-        while not ending:
-            batch: list[_Waiting] = []
-            first = await self._queue.get()
-            while first is not None and len(batch) < LARGEST_BATCH:
-                batch.append(first)
-                if self._queue.empty():
-                    break
-                first = self._queue.get_nowait()
-            ending = first is None
-            if batch:
-                await self._carry_out(batch)
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < LARGEST_BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            asked = [waiting for waiting in batch if waiting is not None]
+            if asked:
+                await self._carry_out(asked)
+            if len(asked) < len(batch):
+                return
 
     async def _carry_out(self, batch: Sequence[_Waiting]) -> None:
         ended = False

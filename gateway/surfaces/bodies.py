@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -55,23 +54,20 @@ async def _read(request: Request, bounds: Bounds) -> bytes:
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     data = bytearray()
-    stream = request.stream()
+    now = asyncio.get_running_loop().time
+    end = now() + bounds.body_total_s
     try:
-        async with asyncio.timeout(bounds.body_total_s):
-            while (chunk := await _next(stream, bounds.body_idle_s)) is not None:
+        async with asyncio.timeout(bounds.body_idle_s) as deadline:
+            async for chunk in request.stream():
                 data += chunk
                 if len(data) > limit:
                     raise _too_large(limit)
+                deadline.reschedule(min(now() + bounds.body_idle_s, end))
     except TimeoutError:
         raise Deadline("The body did not arrive in time. Nothing was done.") from None
     except ClientDisconnect:
         raise Malformed("The body was cut off.") from None
     return bytes(data)
-
-
-async def _next(stream: AsyncIterator[bytes], idle_s: float) -> bytes | None:
-    async with asyncio.timeout(idle_s):
-        return await anext(stream, None)
 
 
 def _too_large(limit: int) -> TooLarge:

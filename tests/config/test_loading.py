@@ -16,7 +16,7 @@ ENVIRON = {
     "AGENT": "agt-3f9c1e7a5b2d4860",
     "THIRD": "thd-3f9c1e7a5b2d4860",
     "SHORT": "f3a9c",
-    "PLAIN": "Change-Me-Please",
+    "PLAIN": "Secret-API-Key",
     "EMPTY": "",
     "PORT": "9000",
 }
@@ -40,6 +40,13 @@ def test_every_fault_is_listed_with_its_line(case: dict[str, Any]) -> None:
     for fault, (_, part) in zip(found, case["faults"], strict=True):
         assert part in fault["message"]
         assert fault["file"] == "c.yaml"
+
+
+def test_the_reason_is_that_of_the_contract() -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        parse("server: 1\n", {}, file="c.yaml")
+    assert caught.value.reason == "config.invalid"
+    assert caught.value.detail == "The configuration c.yaml has 2 faults."
 
 
 def test_no_fault_shows_a_secret() -> None:

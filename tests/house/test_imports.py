@@ -23,7 +23,7 @@ VIOLATIONS = {
     "store": ("gateway/policy/__init__.py", "import sqlite3"),
     "policy": ("gateway/deciding.py", "import opa_client"),
     "client": ("gateway/surfaces/__init__.py", "import httpx"),
-    "terminal": ("gateway/app.py", "import rich"),
+    "terminal": ("gateway/app/__init__.py", "import rich"),
 }
 SIBLINGS = [
     ("gateway/guards/__init__.py", "import gateway.store"),

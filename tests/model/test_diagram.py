@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.lifecycle import MOVES
+from tests.model.bugs import Bug
 from tests.model.diagram import BEGIN, DOCUMENT, END, diagram, rendered
 
 
@@ -10,6 +11,10 @@ def test_the_diagram_in_the_architecture_document_is_the_table() -> None:
     document = DOCUMENT.read_text(encoding="utf-8")
 
     assert rendered(document) == document, "run `python -m tests.model.diagram`"
+
+
+def test_the_architecture_document_counts_the_planted_bugs() -> None:
+    assert f"each of {len(Bug)} bugs" in DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_the_diagram_has_one_arrow_per_move_and_target() -> None:

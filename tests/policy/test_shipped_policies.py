@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from gateway.policy.result import decision_from
 from gateway.policy.samples import samples
 from tests.policy.conftest import POLICIES, OpaServer
 from tests.policy.decisions import CASES, document
+
+DOCUMENTATION = POLICIES.parent / "docs" / "policies.md"
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +108,16 @@ def test_every_policy_file_has_its_tests() -> None:
     names = {path.name for path in POLICIES.glob("*.rego")}
     policies = {name for name in names if not name.endswith("_test.rego")} - {"environments.rego"}
     assert {name.replace(".rego", "_test.rego") for name in policies} <= names
+
+
+async def test_the_example_of_the_documentation_loads_and_passes(tmp_path: Path) -> None:
+    rule, its_test = re.findall(r"```rego\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    folder = tmp_path / "policies"
+    shutil.copytree(POLICIES, folder)
+    (folder / "hours.rego").write_text(rule)
+    policy = EmbeddedPolicy(folder, deadline_s=5)
+    await policy.open()
+    before = (await policy.test()).passed
+    await policy.put("hours_test.rego", its_test)
+    assert (await policy.test()).passed == before + 1
+    await policy.close()

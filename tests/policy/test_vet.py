@@ -47,7 +47,7 @@ def _ours(snippet: dict[str, Any]) -> tuple[str, ...]:
         return ("loud",)
     compiled = Compiled(files, modules, always_astral=is_astral(ast))
     try:
-        value = compiled.evaluate(json.dumps(document), "data.snippet.p")
+        value = compiled.evaluate(json.dumps(document), "data.snippet.p", with_tests=True)
     except EngineFailed:
         return ("loud",)
     return UNDEFINED if value is None else ("value", json.dumps(value, sort_keys=True))

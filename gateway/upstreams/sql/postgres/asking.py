@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
-from psycopg import generators, pq
+from psycopg import generators
 from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 
@@ -16,20 +15,31 @@ from gateway.model import Deny
 from gateway.upstreams.sql.postgres.lookup import Connection
 
 _TITLE = "rewritten parse tree:"
-_SETTINGS = ("debug_print_rewritten", "debug_pretty_print", "client_min_messages")
-_ASKING = ("on", "off", "log")
-_READ = "SELECT " + ", ".join(f"pg_catalog.current_setting('{s}')" for s in _SETTINGS)
-_SET = (
-    "SELECT "
-    + ", ".join(f"pg_catalog.set_config('{s}', ${n}, true)" for n, s in enumerate(_SETTINGS, 1))
-)
+_ASKING = {"debug_print_rewritten": "on", "debug_pretty_print": "off", "client_min_messages": "log"}
+
+
+def _set(name: str, value: str) -> str:
+    return f"pg_catalog.set_config('{name}', {value}, true)"
+
+
+def _kept(name: str) -> str:
+    return f"pg_catalog.current_setting('{name}')"
+
+
 # The server also logs what it prints, unless it may be told not to.
-_QUIET = (
-    ", CASE WHEN pg_catalog.has_parameter_privilege('log_min_messages', 'SET') "
-    "THEN pg_catalog.set_config('log_min_messages', 'fatal', true) END"
+_MAY_BE_QUIET = "pg_catalog.has_parameter_privilege('log_min_messages', 'SET')"
+_KEEP = [_set(f"holdfast.{name}", _kept(name)) for name in (*_ASKING, "log_min_messages")]
+_START = "SELECT " + ", ".join(
+    (*_KEEP, *(_set(name, f"'{value}'") for name, value in _ASKING.items()))
+)
+_END = "SELECT " + ", ".join(_set(name, _kept(f"holdfast.{name}")) for name in _ASKING)
+_QUIET = f", CASE WHEN {_MAY_BE_QUIET} THEN {_set('log_min_messages', repr('fatal'))} END"
+_LOUD = (
+    f", CASE WHEN {_MAY_BE_QUIET} THEN "
+    f"{_set('log_min_messages', _kept('holdfast.log_min_messages'))} END"
 )
 # Classes of SQLSTATE that speak about the statement, not about the server.
-_ABOUT_THE_TEXT = re.compile(r"0A|21|22|2F|42|44|54")
+_ABOUT_THE_TEXT = re.compile(r"0A|21|22|23|2F|38|39|3F|42|44|54|P0")
 
 
 async def printed(
@@ -43,13 +53,10 @@ async def printed(
         if notice.message_primary == _TITLE:
             trees.append(notice.message_detail or "")
 
-    before = await (await connection.execute(_READ)).fetchone()
-    assert before is not None
-    ask = _SET + (_QUIET if connection.info.server_version >= 150000 else "")
     connection.add_notice_handler(listen)
     try:
         async with connection.lock:
-            error = await _exchange(connection, ask, sql, name, param_types, before)
+            error = await _exchange(connection, sql, name, param_types)
     finally:
         connection.remove_notice_handler(listen)
     if error is not None:
@@ -68,35 +75,27 @@ async def printed(
 
 
 async def _exchange(
-    connection: Connection,
-    ask: str,
-    sql: str,
-    name: str,
-    param_types: Sequence[int],
-    before: Sequence[Any],
+    connection: Connection, sql: str, name: str, param_types: Sequence[int]
 ) -> psycopg.Error | None:
+    """One round trip; the first error, when there is one."""
     pgconn = connection.pgconn
+    quiet = connection.info.server_version >= 150000
+    error: psycopg.Error | None = None
     pgconn.enter_pipeline_mode()
     try:
-        pgconn.send_query_params(ask.encode(), [v.encode() for v in _ASKING])
+        pgconn.send_query_params((_START + (_QUIET if quiet else "")).encode(), None)
         pgconn.send_prepare(name.encode(), sql.encode(), param_types=list(param_types))
-        pgconn.send_query_params(_SET.encode(), [str(v).encode() for v in before])
+        pgconn.send_query_params((_END + (_LOUD if quiet else "")).encode(), None)
         pgconn.pipeline_sync()
-        error: psycopg.Error | None = None
-        synced = False
-        while not synced:
-            await connection.wait(generators.send(pgconn))
+        await connection.wait(generators.send(pgconn))
+        status = None
+        while status != ExecStatus.PIPELINE_SYNC:
             result = await connection.wait(generators.fetch(pgconn))
-            if result is None:
-                continue
-            synced = result.status == ExecStatus.PIPELINE_SYNC
-            if result.status == ExecStatus.FATAL_ERROR and error is None:
-                error = _error(result, pgconn)
-    finally:
-        if pgconn.status == pq.ConnStatus.OK:
-            pgconn.exit_pipeline_mode()
+            status = None if result is None else result.status
+            if result is not None and status == ExecStatus.FATAL_ERROR:
+                error = error or psycopg.errors.error_from_result(result)
+        pgconn.exit_pipeline_mode()
+    except BaseException:
+        pgconn.finish()  # nobody can tell any more which answer belongs to what
+        raise
     return error
-
-
-def _error(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> psycopg.Error:
-    return psycopg.errors.error_from_result(result, pgconn.info.encoding)  # type: ignore[attr-defined]

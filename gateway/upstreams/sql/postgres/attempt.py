@@ -26,22 +26,22 @@ from gateway.upstreams.sql.postgres.session import Session, TooMuch
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
-    where the server infers them."""
+    where the server infers them. ``prepared``: its name on the session that judged it."""
 
     verb: str
     text: str
     types: tuple[int, ...] = ()
+    prepared: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to run: the statements, the parameters of all of them as text, and a judgement on
-    the connection (inside the transaction) where they run. ``irreversible`` says why there is no
-    way back, when policy accepted that."""
+    """What is to run: ``judge`` judges the call again on the connection, inside the transaction,
+    where it runs, and gives the statements; ``params`` are those of all of them, as text.
+    ``irreversible`` says why there is no way back, when policy accepted that."""
 
-    statements: tuple[Line, ...]
+    judge: Callable[[Session], Awaitable[tuple[Line, ...] | Deny]]
     params: tuple[bytes | None, ...]
-    judge: Callable[[Session], Awaitable[Deny | None]]
     irreversible: str | None = None
 
 
@@ -73,10 +73,10 @@ class PostgresAttempt:
         """Runs behind READ ONLY and ends with ROLLBACK, whatever the statement was."""
         try:
             await self._session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
-            refusal = await self._job.judge(self._session)
-            if refusal is not None:
-                return _failed(refusal)
-            result = await self._statements()
+            lines = await self._job.judge(self._session)
+            if isinstance(lines, Deny):
+                return _failed(lines)
+            result = await self._statements(lines)
             await self._session.run("ROLLBACK")
         except TooMuch:
             return _failed(self._too_large())
@@ -90,11 +90,11 @@ class PostgresAttempt:
         try:
             await self._session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
             before = await baseline(self._session)
-            refusal = await self._job.judge(self._session)
-            if refusal is not None:
-                raise UpstreamError(refusal.detail, reason=refusal.reason, **refusal.extra)
+            lines = await self._job.judge(self._session)
+            if isinstance(lines, Deny):
+                raise UpstreamError(lines.detail, reason=lines.reason, **lines.extra)
             (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
-            self._result = await self._statements()
+            self._result = await self._statements(lines)
             await self._session.run("SET CONSTRAINTS ALL IMMEDIATE")
             await self._same_transaction(xid)
             self._xid = xid
@@ -147,14 +147,15 @@ class PostgresAttempt:
 
     # --- steps ----------------------------------------------------------------------------
 
-    async def _statements(self) -> dict[str, Json]:
+    async def _statements(self, lines: Sequence[Line]) -> dict[str, Json]:
         limits = self._around.limits
         results: list[dict[str, Json]] = []
-        for line in self._job.statements:
+        for line in lines:
             reply = await self._session.extended(
                 line.text,
                 self._job.params[: len(line.types)],
                 types=line.types,
+                prepared=line.prepared,
                 max_rows=limits.max_result_rows,
                 max_bytes=limits.max_result_bytes,
             )

@@ -152,8 +152,8 @@ class Capture:
     async def _images(self, extent: Extent, xid: str) -> tuple[TableImage, ...]:
         if not extent.tables:
             return ()
-        for name, value in _PINS.items():
-            await self._own.rows("SELECT pg_catalog.set_config(%s, %s, true)", name, value)
+        pins = ", ".join(f"pg_catalog.set_config('{n}', '{v}', true)" for n, v in _PINS.items())
+        await self._own.rows(f"SELECT {pins}")
         found = await catalog.tables(self._peer, [t.oid for t in extent.tables])
         keys = await catalog.foreign_keys(self._peer, list(found.values()))
         family = frozenset(oid for table in found.values() for oid in table.ancestors)

@@ -75,7 +75,8 @@ _FUNCTIONS_NAMED = "SELECT p.oid::int8 FROM pg_catalog.pg_proc p WHERE p.proname
 
 _RELATIONS_NAMED = """
 SELECT COALESCE(n.nspname, w.schema, pg_catalog.current_schema()::text), c.relname, c.relkind
-  FROM pg_catalog.unnest(%s::text[], %s::text[]) WITH ORDINALITY AS w(schema, name, number)
+  FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))
+       WITH ORDINALITY AS w(schema, name, number)
   LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(
          CASE WHEN w.schema IS NULL THEN pg_catalog.quote_ident(w.name)
               ELSE pg_catalog.quote_ident(w.schema) || '.' || pg_catalog.quote_ident(w.name) END)
@@ -162,7 +163,9 @@ async def by_oid(
     cursor = await connection.execute(_BY_OID, wanted)
     row = await cursor.fetchone()
     assert row is not None
-    found_functions, found_operators, found_relations, found_types, defaults = (v or [] for v in row)
+    found_functions, found_operators, found_relations, found_types, defaults = (
+        v or [] for v in row
+    )
     return Found(
         functions={
             oid: Function(schema=schema, name=name, volatile=volatile, arguments=arguments)

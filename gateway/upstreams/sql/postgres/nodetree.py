@@ -182,9 +182,14 @@ _SETS = {
 
 def _plain(value: Value) -> bool:
     """Whether a value says something by itself: not absent, not made of nodes only."""
-    if isinstance(value, list):
-        return any(not isinstance(v, Node) for v in value)
-    return isinstance(value, str)
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, str):
+            return True
+        if isinstance(part, list):
+            stack.extend(part)
+    return False
 
 
 def _oids(value: Value) -> Iterator[int]:
@@ -245,8 +250,10 @@ def _query(node: Node, facts: TreeFacts) -> None:
             relation=_number(target, "relid") if isinstance(target, Node) else 0,
             actions=(UPDATE,)
             if updates
-            else tuple(_number(a, "commandType")
+            else tuple(
+                _number(a, "commandType")
                 for a in (actions if isinstance(actions, list) else ())
-                if isinstance(a, Node)),
+                if isinstance(a, Node)
+            ),
         )
     )

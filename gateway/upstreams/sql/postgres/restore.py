@@ -117,6 +117,9 @@ class Restore:
               ON {same("t", [f"p.{k}" for k in numbered])} FOR UPDATE OF t""",
         )
         await self._session.run(f"ANALYZE {self.o}")
+        await self._judge_rows(pairs)
+
+    async def _judge_rows(self, pairs: str) -> None:
         stored = self.table.stored
         hard = [c for c in stored if self._hard(c)]
         await self._make(

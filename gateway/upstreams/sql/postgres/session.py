@@ -119,15 +119,20 @@ class Session:
         params: Sequence[bytes | None],
         *,
         types: Sequence[int] = (),
+        prepared: str | None = None,
         max_rows: int,
         max_bytes: int,
     ) -> Reply:
         """One statement of an agent, verbatim, with parameters as text. ``types``: oids, 0 where
-        the server infers the type; none given means all 0. Raises ``TooMuch`` after cancelling
-        the statement when its result is over its bounds."""
+        the server infers the type; none given means all 0. ``prepared``: the name under which
+        ``text`` already waits on this session. Raises ``TooMuch`` after cancelling the statement
+        when its result is over its bounds."""
         pgconn = self.connection.pgconn
         async with self.connection.lock:
-            pgconn.send_query_params(text.encode(), list(params), list(types) or None)
+            if prepared is None:
+                pgconn.send_query_params(text.encode(), list(params), list(types) or None)
+            else:
+                pgconn.send_query_prepared(prepared.encode(), list(params))
             if psycopg.capabilities.has_stream_chunked():
                 pgconn.set_chunked_rows_mode(500)
             else:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -37,11 +37,13 @@ from gateway.upstreams.sql.postgres.attempt import (
 )
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import decode, shown
-from gateway.upstreams.sql.postgres.judge import Judge, Judged
+from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
 from gateway.upstreams.sql.postgres.results import TypeNames
+from gateway.upstreams.sql.postgres.roles import role_findings
 from gateway.upstreams.sql.postgres.session import Pool, Session, Timeouts
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
 from gateway.upstreams.sql.postgres.written import Grammar
+from gateway.upstreams.sql.worker import ParseWorker
 
 _AGENTS = 8  # connections of the agents' role, and as many that read images
 _REVERTS = 2
@@ -86,7 +88,10 @@ class PostgresUpstream:
         self._limits = limits or SqlLimits()
         self._clock = clock
         self._probe = probe
-        self._judge = Judge(limits=self._limits, allowed_functions=allowed_functions)
+        self._worker = ParseWorker(preload=PRELOAD)
+        self._judge = Judge(
+            limits=self._limits, worker=self._worker, allowed_functions=allowed_functions
+        )
         self._types = TypeNames()
         self._replica: bool | None = None
         statement, lock = self._limits.statement_timeout_s, self._limits.lock_timeout_s
@@ -118,12 +123,16 @@ class PostgresUpstream:
     async def close(self) -> None:
         for pool in (self._agents, self._peers, self._reverts):
             await pool.close()
+        await self._worker.close()
 
     async def check(self) -> list[Finding]:
         about = f"source {self._name}"
         try:
             async with self._agents.session() as session:
-                findings = list(await self._judge.role_findings(session.connection))
+                findings = [
+                    replace(finding, about=about)
+                    for finding in await role_findings(session.connection)
+                ]
             async with self._peers.session() as session:
                 findings += await checks.capture_findings(session, about)
         except UpstreamError as error:
@@ -149,7 +158,7 @@ class PostgresUpstream:
         params = parameters(values or ())
         if isinstance(params, Deny):
             return params
-        grammar = await asyncio.to_thread(self._judge.text, sql, values or ())
+        grammar = await self._judge.text(sql, values or ())
         if isinstance(grammar, Deny):
             return grammar
         judged = await self._judged(grammar)
@@ -167,7 +176,7 @@ class PostgresUpstream:
 
     def _action(self, call: Call, facts: _Facts) -> Action:
         judged = facts.judged
-        why = judged.why_irreversible
+        why = _why_irreversible(judged)
         if judged.cls is ActionClass.READ:
             reversibility = Reversibility.NONE
         elif why is not None:
@@ -196,7 +205,7 @@ class PostgresUpstream:
                 params=call.request.get("params") or (),
             ),
             why_irreversible=why,
-            warnings=facts.grammar.warnings,
+            warnings=(*facts.grammar.warnings, *judged.warnings),
             facts=facts,
         )
 
@@ -212,30 +221,28 @@ class PostgresUpstream:
             yield PostgresAttempt(session, self._job(action, facts), self._around(replica))
 
     def _job(self, action: Action, facts: _Facts) -> Job:
-        async def judge(session: Session) -> Deny | None:
+        async def judge(session: Session) -> tuple[Line, ...] | Deny:
             """Names may resolve otherwise here and now than when the call was decided."""
-            again = await self._judge.server(session.connection, facts.grammar)
+            again = await self._judge.server(
+                session.connection, facts.grammar, name_prefix="judged_"
+            )
             if isinstance(again, Deny):
                 return again
-            if _known(again) <= _known(facts.judged) and again.cls is facts.judged.cls:
-                return None
-            return Deny(
-                reason="action.unsupported",
-                detail="The database changed after this call was decided, so that it would now "
-                "do something else. Send it again.",
+            wider = frozenset(again.effects) - frozenset(facts.judged.effects)
+            if wider or again.cls is not facts.judged.cls:
+                return Deny(
+                    reason="action.unsupported",
+                    detail="The database changed after this call was decided, so that it would "
+                    "now do something else. Send it again.",
+                )
+            return tuple(
+                Line(
+                    verb=run.verb, text=run.sql, types=run.param_types, prepared=run.statement_name
+                )
+                for run in again.runs
             )
 
-        return Job(
-            statements=tuple(
-                Line(verb=shown.verb, text=written.sql, types=written.param_types)
-                for shown, written in zip(
-                    facts.judged.statements, facts.grammar.statements, strict=True
-                )
-            ),
-            params=facts.params,
-            judge=judge,
-            irreversible=action.why_irreversible,
-        )
+        return Job(judge=judge, params=facts.params, irreversible=action.why_irreversible)
 
     def _around(self, replica: bool) -> Surroundings:
         return Surroundings(
@@ -297,5 +304,10 @@ def _page(undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
     return list(itertools.islice(rows, offset, offset + limit))
 
 
-def _known(judged: Judged) -> frozenset[tuple[str, str, str]]:
-    return frozenset((e.verb, e.kind, e.name) for e in judged.effects)
+def _why_irreversible(judged: Judged) -> str | None:
+    """Only rows can be put back: known before anything runs."""
+    if any(effect.verb == "truncate" for effect in judged.effects):
+        return "TRUNCATE removes rows without a trace that they could be restored from"
+    if judged.cls in (ActionClass.DDL, ActionClass.ADMIN):
+        return "changes of the schema are not captured"
+    return None

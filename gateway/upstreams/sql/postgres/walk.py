@@ -25,7 +25,7 @@ QUERY_NODES = frozenset(
     ResTarget MultiAssignRef SetToDefault OnConflictClause InferClause IndexElem
     ReturningClause ReturningOption LockingClause
     WithClause CommonTableExpr CTESearchClause CTECycleClause
-    RangeVar RangeSubselect RangeFunction RangeTableSample RangeTableFunc RangeTableFuncCol
+    RangeVar RangeSubselect RangeFunction ColumnDef RangeTableSample RangeTableFunc RangeTableFuncCol
     JoinExpr Alias SortBy WindowDef GroupingSet GroupingFunc
     ColumnRef A_Star A_Const ParamRef A_Expr BoolExpr FuncCall NamedArgExpr A_Indirection
     A_Indices A_ArrayExpr TypeCast TypeName CollateClause CaseExpr CaseWhen CoalesceExpr
@@ -43,7 +43,7 @@ SCHEMA_NODES = QUERY_NODES | frozenset(
     """
     CreateStmt CreateTableAsStmt IntoClause ViewStmt IndexStmt CreateSeqStmt AlterSeqStmt
     CreateSchemaStmt AlterTableStmt AlterTableCmd RenameStmt AlterObjectSchemaStmt DropStmt
-    TruncateStmt ColumnDef Constraint TableLikeClause DefElem PartitionSpec PartitionElem
+    TruncateStmt Constraint TableLikeClause DefElem PartitionSpec PartitionElem
     PartitionBoundSpec PartitionRangeDatum PartitionCmd
     """.split()  # noqa: SIM905 - a list of words
 )

@@ -18,8 +18,17 @@ from gateway.lifecycle import State
 from gateway.model import Call, Deny, EffectState, Json, OnConflict, Outcome, Permit, Step, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite import execution, receipts, unwind
-from gateway.upstreams.sql.sqlite.connections import Deadline, Lane, explained, open_writer
+from gateway.upstreams.sql.sqlite.connections import (
+    Deadline,
+    Lane,
+    explained,
+    needs_recovery,
+    open_writer,
+    recover,
+)
 from gateway.upstreams.sql.sqlite.facts import Judgement
+from gateway.upstreams.sql.sqlite.journal import RECEIPT
+from gateway.upstreams.sql.sqlite.putback import PutBack
 from gateway.upstreams.sql.sqlite.transaction import Desk, Transaction
 
 T = TypeVar("T")
@@ -51,7 +60,8 @@ class Source:
 
     async def reader(self) -> Reader:
         try:
-            return await asyncio.wait_for(self.readers.get(), self.limits.lock_timeout_s)
+            async with asyncio.timeout(self.limits.lock_timeout_s):
+                return await self.readers.get()
         except TimeoutError as error:
             raise _crowded() from error
 
@@ -59,7 +69,8 @@ class Source:
     async def alone(self) -> AsyncIterator[None]:
         """The only writer of this process, while the context lasts."""
         try:
-            await asyncio.wait_for(self.writing.acquire(), self.limits.lock_timeout_s)
+            async with asyncio.timeout(self.limits.lock_timeout_s):
+                await self.writing.acquire()
         except TimeoutError as error:
             raise _crowded() from error
         try:
@@ -67,8 +78,20 @@ class Source:
         finally:
             self.writing.release()
 
+    async def reading(self, lane: Lane, work: Callable[[], T], stop: Callable[[], None]) -> T:
+        """``work`` on a reader's thread; once more after a recovery that it could not do."""
+        try:
+            return await lane.run(work, stop=stop)
+        except UpstreamError as error:
+            if not needs_recovery(error):
+                raise
+        await self.writer.run(lambda: recover(self.desk.db))
+        return await lane.run(work, stop=stop)
+
     def happened(self, receipt: str) -> EffectState:
         """What the file says, through a connection of its own. Blocks."""
+        if receipt.startswith(RECEIPT):
+            return self.desk.journals.happened(receipt)
         try:
             db = open_writer(self.path, busy_s=0.2, foreign_keys=False)
         except UpstreamError:
@@ -102,12 +125,14 @@ class _Work:
         at = self._source.clock.now()
         return await self.do(lambda t: _capture(t, at, whole_file))
 
-    async def commit(self, permit: Permit, result: Mapping[str, Json]) -> Outcome:
+    async def commit(
+        self, permit: Permit, result: Mapping[str, Json], whole: PutBack | None = None
+    ) -> Outcome:
         if permit.call != self._call.id:
             raise ValueError(f"the permit of {permit.call} does not commit {self._call.id}")
         self._source.probe("sqlite.committing")
         try:
-            await self.do(Transaction.commit)
+            await self.do(lambda t: whole.commit() if whole else t.commit())
         except UpstreamError as error:
             return await self._failed(error, result)
         self._source.probe("sqlite.committed")
@@ -148,7 +173,9 @@ class SqliteAttempt:
     async def read(self) -> Outcome:
         reader = await self._source.reader()
         try:
-            result = await reader.lane.run(lambda: self._read(reader), stop=reader.deadline.stop)
+            result = await self._source.reading(
+                reader.lane, lambda: self._read(reader), reader.deadline.stop
+            )
         except UpstreamError as error:
             if error.reason != "too_large":
                 raise
@@ -183,9 +210,11 @@ class SqliteAttempt:
         desk.deadline.start(limits.statement_timeout_s)
         try:
             result = execution.run(transaction.db, self._judgement, limits)
-            return Ran(measured=transaction.measured(), result=result)
+            return Ran(measured=transaction.measured(self._judgement.dropped), result=result)
         except apsw.Error as error:
             raise explained(error, "run", stopped=desk.deadline.stopped) from error
+        finally:
+            desk.deadline.clear()
 
     async def capture(self) -> Captured | Deny:
         return await self._work.capture(whole_file=self._judgement.ddl)
@@ -198,6 +227,8 @@ class SqliteAttempt:
 
 
 class SqliteUnwinding:
+    """Row images together in one transaction, or one kept journal as a whole file."""
+
     def __init__(
         self,
         source: Source,
@@ -209,11 +240,15 @@ class SqliteUnwinding:
         self._undos = undos
         self._on_conflict = on_conflict
         self._work = _Work(source, call)
+        whole = len(undos) == 1 and bool(undos[0][1].manifest.get("journal"))
+        self._whole = PutBack(source.desk, call.id, undos[0]) if whole else None
 
     async def run(self) -> tuple[Step, ...]:
         return await self._work.do(self._run)
 
     def _run(self, transaction: Transaction) -> tuple[Step, ...]:
+        if self._whole is not None:
+            return (self._whole.run(),)
         unwind.loosen(transaction.db)
         transaction.begin()
         try:
@@ -227,16 +262,21 @@ class SqliteUnwinding:
             raise explained(error, "revert") from error
 
     async def capture(self) -> Captured | Deny:
+        if self._whole is not None:
+            return self._whole.capture()
         return await self._work.capture(whole_file=False)
 
     async def commit(self, permit: Permit) -> Outcome:
-        return await self._work.commit(permit, {})
+        return await self._work.commit(permit, {}, self._whole)
 
     async def close(self) -> None:
-        try:
-            await self._work.close()
-        finally:
-            await self._work.do(self._tighten)
+        await self._work.do(self._close)
 
-    def _tighten(self, transaction: Transaction) -> None:
-        unwind.tighten(transaction.db, foreign_keys=self._source.foreign_keys)
+    def _close(self, transaction: Transaction) -> None:
+        if self._whole is not None:
+            self._whole.close()
+            return
+        try:
+            transaction.rollback()
+        finally:
+            unwind.tighten(transaction.db, foreign_keys=self._source.foreign_keys)

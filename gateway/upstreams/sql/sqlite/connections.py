@@ -108,6 +108,21 @@ def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Con
     return db
 
 
+def recover(db: apsw.Connection) -> None:
+    """Plays back a journal that waits for it. A reader in the way only puts it off: whoever opens
+    the file next does the same."""
+    try:
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except apsw.BusyError:
+        return
+
+
+def needs_recovery(error: UpstreamError) -> bool:
+    """Whether a reader met the journal of somebody's crashed or put-back transaction, which only
+    a connection that can write may play back."""
+    return isinstance(error.__cause__, apsw.ReadOnlyError)
+
+
 def explained(error: Exception, doing: str, *, stopped: bool = False) -> UpstreamError:
     """The engine's error as one of ours. Every error before COMMIT proves that nothing was
     changed; the caller of COMMIT judges its own."""

@@ -53,6 +53,16 @@ class Judgement:
         return any(s.cls is ActionClass.DDL for s in self.statements)
 
     @property
+    def dropped(self) -> frozenset[str]:
+        """The tables that are dropped, with all their rows."""
+        return frozenset(
+            e.name.partition(".")[2]
+            for s in self.statements
+            for e in s.effects
+            if e.kind == "table" and e.verb == "drop"
+        )
+
+    @property
     def written(self) -> frozenset[str]:
         """The tables that the statements themselves, their triggers and cascades write."""
         return frozenset(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import apsw
 
-from gateway.model import Deny, Json
+from gateway.model import Deny, EffectState, Json
+from gateway.upstreams.sql.sqlite.pages import DatabaseFile, sync_folder
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
+RECEIPT = "putback:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,8 @@ class Journals:
     """Journals of the file at ``path``, kept in ``folder`` on the same file system."""
 
     def __init__(self, path: Path, folder: Path) -> None:
-        self._path = path
-        self._folder = folder
+        self.path = path
+        self.folder = folder
 
     def keepable(self, db: apsw.Connection) -> str | None:
         """Why the journal of a transaction on ``db`` cannot be kept; ``None`` when it can."""
@@ -44,51 +48,61 @@ class Journals:
             return "the database is written without syncing"
         if str(db.pragma("locking_mode")).lower() != "normal":
             return "the database is locked exclusively"
+        if self.path.stat().st_dev != self.folder.stat().st_dev:
+            return "the folder for kept journals is on another file system"
         return None
 
     def keep(self, db: apsw.Connection, call: str) -> Kept | Deny:
-        """Links the journal of ``db``'s open transaction, which has written its last page."""
+        """Links the journal of ``db``'s open transaction."""
         why = self.keepable(db)
         if why is None and not _NAME.fullmatch(call):
             why = "the call's id cannot name a file"
         if why is not None:
-            return _unavailable(why)
-        kept = Kept(path=self._folder / f"{call}.journal", counter=_counter(self._path) + 1)
+            return unavailable(why)
+        with DatabaseFile(self.path) as file:
+            kept = Kept(path=self.folder / f"{call}.journal", counter=file.counter() + 1)
         try:
             kept.discard()
             # The same file under a second name: COMMIT syncs it and removes only its own name.
             os.link(db.filename_journal, kept.path)
-            sync_folder(self._folder)
+            sync_folder(self.folder)
         except OSError as error:
-            return _unavailable(f"its journal cannot be kept ({error.strerror})")
+            return unavailable(f"its journal cannot be kept ({error.strerror})")
         return kept
 
+    def kept(self, told: Mapping[str, Json]) -> Kept | None:
+        """The journal that an undo's manifest names, if that is a name ``keep`` could give."""
+        name = str(told.get("name", ""))
+        if not _NAME.fullmatch(name):
+            return None
+        return Kept(path=self.folder / name, counter=int(told["counter"]))
 
-def _counter(path: Path) -> int:
-    return int.from_bytes(read_pages(path, 24, 4), "big")
+    def putback(self, call: str) -> Path:
+        return self.folder / f"{call}.putback"
+
+    def happened(self, receipt: str) -> EffectState:
+        """Whether the journal behind a ``putback:`` receipt was put back. One that was not never
+        will be after this."""
+        name = receipt.removeprefix(RECEIPT)
+        if not _NAME.fullmatch(name):
+            return EffectState.UNKNOWN
+        waiting = self.putback(name)
+        try:
+            waiting.rename(waiting.with_suffix(".void"))
+        except FileNotFoundError:
+            return EffectState.APPLIED
+        except OSError:
+            return EffectState.UNKNOWN
+        return EffectState.NONE
+
+    def prune(self, oldest: datetime) -> None:
+        """Forgets journals that nobody can need any more; never one that waits to be put back."""
+        for path in self.folder.iterdir():
+            if path.suffix in (".journal", ".void") and path.stat().st_mtime < oldest.timestamp():
+                path.unlink(missing_ok=True)
 
 
-def read_pages(path: Path, offset: int, amount: int) -> bytes:
-    """Bytes of the database file, read through SQLite's own file layer: closing a descriptor of
-    ours would drop the locks that this process holds on the file."""
-    flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
-    file = apsw.VFSFile("", str(path), [flags, 0])
-    try:
-        return file.xRead(amount, offset)
-    finally:
-        file.xClose()
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unavailable(why: str) -> Deny:
+def unavailable(why: str) -> Deny:
     return Deny(
         reason="undo.unavailable",
         detail=f"This call could not be taken back exactly: {why}. It was rolled back.",

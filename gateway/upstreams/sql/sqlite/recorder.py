@@ -62,6 +62,11 @@ class Recorder:
     def stop(self) -> None:
         self._db.preupdate_hook(None, id=_HOOK)
 
+    def lost(self, name: str, rows: int) -> None:
+        """Counts the rows that went with their table: the hook sees some of them, or none."""
+        touched = self.tables.setdefault(name, Touched())
+        touched.deleted = max(touched.deleted, rows)
+
     def measured(self) -> Measured:
         """The gross counts, and the largest share of a table that was changed or deleted: by
         count(*) in the transaction, for tables with more than ten touched rows (0.0 otherwise)."""

@@ -4,7 +4,7 @@ measured, captured. Everything here blocks and runs in the writer's own thread."
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,9 +20,12 @@ from gateway.upstreams.sql.sqlite.cells import Row, exact, same
 from gateway.upstreams.sql.sqlite.connections import Deadline, explained
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
-from gateway.upstreams.sql.sqlite.journal import Journals, Kept
+from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
 from gateway.upstreams.sql.sqlite.recorder import Recorder, Touched
 from gateway.upstreams.sql.sqlite.rows import Key, by_key, count, everything
+
+# Both images of every row are held in memory while they are packed.
+_ROWS_HELD = 200_000
 
 
 @dataclass(slots=True)
@@ -50,7 +53,8 @@ class Transaction:
         self._kept: Kept | None = None
         self._changes = 0
         self._sequence: dict[str, int] = {}
-        self.recorder = Recorder(desk.db, {}, max_rows=limits.max_capture_rows)
+        self._most = min(limits.max_capture_rows, _ROWS_HELD)
+        self.recorder = Recorder(desk.db, {}, max_rows=self._most)
 
     @property
     def db(self) -> apsw.Connection:
@@ -65,12 +69,13 @@ class Transaction:
         except apsw.Error as error:
             self.rollback()
             raise explained(error, "begin") from error
-        self.recorder = Recorder(self._db, keyed, max_rows=self._limits.max_capture_rows)
+        self.recorder = Recorder(self._db, keyed, max_rows=self._most)
         self._changes = self._db.total_changes()
         self.recorder.start()
 
-    def measured(self) -> Measured:
-        """Also shows, before COMMIT would, that deferred constraints hold."""
+    def measured(self, dropped: Iterable[str] = ()) -> Measured:
+        """The rows of ``dropped`` tables count as deleted. Also shows, before COMMIT would, that
+        deferred constraints hold."""
         if not self._db.in_transaction:
             raise UpstreamError("The statement rolled its own transaction back.")
         unresolved, _ = self._db.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)
@@ -78,6 +83,10 @@ class Transaction:
             raise UpstreamError(
                 "The database refused (run): FOREIGN KEY constraint failed at the end of the call"
             )
+        for name in dropped:
+            shape = catalog.shape(self._desk.peek, name)
+            if shape is not None:
+                self.recorder.lost(shape.name, count(self._desk.peek, shape.name))
         return self.recorder.measured()
 
     def capture(self, at: datetime, *, whole_file: bool) -> Captured | Deny:
@@ -88,7 +97,7 @@ class Transaction:
         found: list[TableImage] | Deny = []
         if not whole_file and not self.recorder.overflowed:
             if self.recorder.events < done:
-                return _unavailable("not every changed row was seen")
+                return unavailable("not every changed row was seen")
             found = self._images()
             if isinstance(found, Deny):
                 return found
@@ -129,10 +138,10 @@ class Transaction:
         for name, touched in sorted(self.recorder.tables.items()):
             shape = catalog.shape(self._db, name)
             if shape is None or not shape.capturable:
-                return _unavailable(f"the rows of {name} cannot be told apart")
+                return unavailable(f"the rows of {name} cannot be told apart")
             pair = self._both(shape, touched)
             if pair is None:
-                return _unavailable(f"{name} is too large to be compared as a whole")
+                return unavailable(f"{name} is too large to be compared as a whole")
             before, after = pair
             changes = _net(before, after, touched, distinct=shape.without_rowid)
             if changes:
@@ -147,8 +156,8 @@ class Transaction:
                 by_key(self._desk.peek, shape, touched.keys),
                 by_key(self._db, shape, touched.keys),
             )
-        most = self._limits.max_capture_rows
-        if max(count(self._desk.peek, shape.name), count(self._db, shape.name)) > most:
+        sizes = count(self._desk.peek, shape.name), count(self._db, shape.name)
+        if max(sizes) > self._most:
             return None
         return everything(self._desk.peek, shape), everything(self._db, shape)
 
@@ -170,11 +179,13 @@ class Transaction:
                 self.rollback()
                 raise explained(error, "commit") from error
             except apsw.Error as error:
+                self._kept = None  # it may have happened after all: the way back stays
                 self.rollback()
                 raise UpstreamError(
                     f"The database failed while it committed: {error}", proves_no_effect=False
                 ) from error
             else:
+                self._kept = None
                 return
 
     def rollback(self) -> None:
@@ -227,10 +238,3 @@ def _net(
             seen.add(pair)
         changes.append(Change(key, old, new))
     return changes
-
-
-def _unavailable(why: str) -> Deny:
-    return Deny(
-        reason="undo.unavailable",
-        detail=f"This call could not be taken back exactly: {why}. It was rolled back.",
-    )

@@ -131,7 +131,9 @@ class SqliteUpstream:
         except apsw.Error as error:
             db.close()
             raise explained(error, "open") from error
-        return Desk(db, self._open_reader(), Deadline(db), Journals(self._path, self._folder))
+        journals = Journals(self._path, self._folder)
+        journals.prune(self._clock.now() - _RECEIPTS_KEPT)
+        return Desk(db, self._open_reader(), Deadline(db), journals)
 
     async def close(self) -> None:
         if self._opened is not None:
@@ -153,9 +155,6 @@ class SqliteUpstream:
         if why is not None:
             message = f"Changes of the schema, and very large ones, cannot be taken back: {why}."
             found.append(Finding(level="info", about=about, message=message))
-        if self._path.stat().st_dev != self._folder.stat().st_dev:
-            message = "The folder for kept journals is on another file system."
-            found.append(Finding(level="warning", about=about, message=message))
         if not os.access(self._path, os.W_OK):
             message = "The file cannot be written: every write will be refused."
             found.append(Finding(level="warning", about=about, message=message))
@@ -184,7 +183,9 @@ class SqliteUpstream:
             return refusal
         opened = self._here()
         params = call.request.get("params")
-        return await opened.judging.run(lambda: self._parse(opened, call, sql, params))
+        return await opened.source.reading(
+            opened.judging, lambda: self._parse(opened, call, sql, params), lambda: None
+        )
 
     def _parse(self, opened: _Opened, call: Call, sql: str, params: Json) -> Action | Deny:
         try:

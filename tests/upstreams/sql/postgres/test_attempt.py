@@ -131,10 +131,10 @@ async def test_counters_of_an_earlier_transaction_are_not_counted_again(case: Ca
 async def test_a_stricter_judgement_inside_the_transaction_stops_the_call(case: Case) -> None:
     case.setup(_T)
 
-    async def judge(session: Session) -> Deny | None:
+    async def judge(session: Session) -> Deny:
         return Deny(reason="action.unsupported", detail="not here")
 
-    job = Job(statements=(Line(verb="delete", text="DELETE FROM t"),), params=(), judge=judge)
+    job = Job(params=(), judge=judge)
     async with case.agents.session() as session:
         with pytest.raises(UpstreamError) as error:
             await PostgresAttempt(session, job, case.around()).run()
@@ -221,9 +221,8 @@ async def test_a_call_that_policy_lets_run_without_undo_runs(case: Case) -> None
     case.admin.execute("GRANT TRUNCATE ON t TO agent")
     async with case.agents.session() as session:
         job = Job(
-            statements=(Line(verb="truncate", text="TRUNCATE t"),),
             params=(),
-            judge=_agree,
+            judge=_truncates,
             irreversible="TRUNCATE keeps no rows",
         )
         attempt = PostgresAttempt(session, job, case.around())
@@ -236,8 +235,8 @@ async def test_a_call_that_policy_lets_run_without_undo_runs(case: Case) -> None
     assert case.dump() == {"public.t": [b""]}
 
 
-async def _agree(session: Session) -> None:
-    return None
+async def _truncates(session: Session) -> tuple[Line, ...]:
+    return (Line(verb="truncate", text="TRUNCATE t"),)
 
 
 async def test_the_receipt_tells_what_became_of_the_transaction(case: Case) -> None:
@@ -289,7 +288,9 @@ async def test_a_connection_lost_after_commit_is_still_a_success(case: Case) -> 
     assert (outcome.state, outcome.effect) == (State.SUCCEEDED, EffectState.APPLIED)
 
 
-async def test_an_outcome_that_nobody_can_tell_is_unknown(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outcome_that_nobody_can_tell_is_unknown(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case.setup(_T)
     monkeypatch.setattr("gateway.upstreams.sql.postgres.landing._PATIENCE_S", (0.0, 0.01))
 

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psycopg
 import pytest
 
-from gateway.errors import UpstreamError
 from gateway.model import RowCounts
-from gateway.upstreams.sql.postgres.images import TableImage, decode, read_rows
 from tests.fixtures.postgres_case import Case, Refused
-
-CALLS = int(os.environ.get("HOLDFAST_CASES", "40"))
 
 _PLAIN = """
 CREATE TABLE t(id int PRIMARY KEY, v text, n numeric);
@@ -112,7 +102,8 @@ INSERT INTO t(id, j, js, f8, f4, nu, d, ts, iv, arr, txts, c, vc, m, p, ps, b, e
     mr, tv, pt, ine, x, rc, rcs, big) VALUES
  (1, '{"a": 1.10, "b": [null, "\\u00e9"]}', '{"a" :  1, "a": 2}', '-0', 'NaN', 'NaN',
   '0044-03-15 BC', '4713-01-01 00:00:00 BC', '1 mon -30 days 00:00:00.000001',
-  '[2:4]={1,NULL,3}', ARRAY['NULL', NULL, 'a"b', E'\\\\', E'tab\\tnl\\n', ''], 'ab  ', 'é', -1234.56,
+  '[2:4]={1,NULL,3}', ARRAY['NULL', NULL, 'a"b', E'\\\\', E'tab\\tnl\\n', ''], 'ab  ', 'é',
+  -1234.56,
   ROW(1, NULL), ARRAY[ROW(1, 'a,b')::pair, NULL], '\\x00ff0a5c', 'sad', 5, B'10101', B'1', '[1,5)',
   '{[1,2),[4,6)}', 'a:1 b', '(1.5,-0)', '10.0.0.1/8', '<a>x</a>', 't', ARRAY['t'::regclass],
   repeat('long € text ', 20000)),
@@ -166,8 +157,8 @@ TRAPS = [
     Trap(
         "cte writes",
         _PLAIN,
-        ("WITH d AS (DELETE FROM t WHERE id > 10 RETURNING *), i AS (INSERT INTO u SELECT id + 100, "
-         "id, v FROM d RETURNING id) UPDATE t SET v = 'cte' WHERE id < 3",),
+        ("WITH d AS (DELETE FROM t WHERE id > 10 RETURNING *), i AS (INSERT INTO u SELECT id "
+         "+ 100, id, v FROM d RETURNING id) UPDATE t SET v = 'cte' WHERE id < 3",),
     ),
     Trap(
         "merge",
@@ -201,35 +192,41 @@ TRAPS = [
     Trap("triggers on insert", _TRIGGERS, ("INSERT INTO t(id, v) VALUES (9, 9)",)),
     Trap("exception blocks", _SUBTRANSACTIONS, ("UPDATE t SET v = v + 1",)),
     Trap("deferred trigger", _DEFERRED, ("UPDATE t SET v = v + 5",)),
-    Trap("generated and identity", _GENERATED, ("UPDATE t SET v = v + 1", "DELETE FROM t WHERE v < 4",
+    Trap("generated and identity", _GENERATED,
+         ("UPDATE t SET v = v + 1", "DELETE FROM t WHERE v < 4",
                                                 "INSERT INTO t(v, code) VALUES (77, 'c1')")),
     Trap("identity changes place", _GENERATED,
-         ("DELETE FROM t WHERE id = 2", "INSERT INTO t(id, v) OVERRIDING SYSTEM VALUE VALUES (2, 5)")),
+         ("DELETE FROM t WHERE id = 2",
+          "INSERT INTO t(id, v) OVERRIDING SYSTEM VALUE VALUES (2, 5)")),
     Trap("partition rows", _PARTITIONS, ("UPDATE p SET v = v || '.' WHERE id < 5",
                                          "DELETE FROM p WHERE id = 7")),
     Trap("row movement", _PARTITIONS, ("UPDATE p SET region = 'us' WHERE id IN (2, 4, 6)",)),
-    Trap("inheritance", _INHERITANCE, ("UPDATE base SET v = v || '!'", "DELETE FROM base WHERE id = 3")),
+    Trap("inheritance", _INHERITANCE,
+         ("UPDATE base SET v = v || '!'", "DELETE FROM base WHERE id = 3")),
     Trap(
         "no key, duplicates",
         "CREATE TABLE t(a int, b text);"
-        "INSERT INTO t SELECT i % 3, CASE WHEN i % 2 = 0 THEN 'x' END FROM generate_series(1, 24) i",
+        "INSERT INTO t SELECT i % 3, CASE WHEN i % 2 = 0 THEN 'x' END "
+        "FROM generate_series(1, 24) i",
         ("DELETE FROM t WHERE ctid IN (SELECT min(ctid) FROM t GROUP BY a)",
          "UPDATE t SET b = 'y' WHERE a = 1", "INSERT INTO t VALUES (0, 'x'), (0, 'x')"),
     ),
     Trap(
         "composite key and null in a unique index",
         "CREATE TABLE t(a int, b text, c int UNIQUE, PRIMARY KEY (a, b));"
-        "INSERT INTO t SELECT i, 'k' || i, CASE WHEN i % 2 = 0 THEN i END FROM generate_series(1, 8) i",
+        "INSERT INTO t SELECT i, 'k' || i, CASE WHEN i % 2 = 0 THEN i END "
+        "FROM generate_series(1, 8) i",
         ("UPDATE t SET a = a + 1, c = NULL WHERE a > 3", "DELETE FROM t WHERE a = 1"),
     ),
     Trap("types updated", _TYPES, ("UPDATE t SET j = '{}', js = '1', f8 = 0, f4 = 1, nu = 0, "
-         "d = NULL, ts = NULL, iv = NULL, arr = NULL, txts = NULL, c = 'x', m = 1, p = NULL, ps = NULL, "
-         "b = NULL, big = 'short', rc = NULL, rcs = NULL, x = NULL, pt = NULL",)),
+         "d = NULL, ts = NULL, iv = NULL, arr = NULL, txts = NULL, c = 'x', m = 1, p = NULL, "
+         "ps = NULL, b = NULL, big = 'short', rc = NULL, rcs = NULL, x = NULL, pt = NULL",)),
     Trap("types deleted", _TYPES, ("DELETE FROM t",)),
     Trap("toasted value untouched", _TYPES, ("UPDATE t SET dom = 7",)),
     Trap("odd names", _ODD_NAMES, ('UPDATE "Odd ""t%s" SET x = \'z\', w = 0',
                                    'DELETE FROM "Odd ""t%s" WHERE "select" = 2')),
-    Trap("unlogged", "CREATE UNLOGGED TABLE t(id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)",
+    Trap("unlogged",
+         "CREATE UNLOGGED TABLE t(id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)",
          ("DELETE FROM t",)),
     Trap("self reference",
          "CREATE TABLE t(id int PRIMARY KEY, up int REFERENCES t ON DELETE CASCADE);"
@@ -392,103 +389,3 @@ async def test_what_cannot_be_restored_is_refused_before_commit(
     assert refused.value.deny.reason == "undo.unavailable"
     assert named in refused.value.deny.detail
     assert case.dump() == before
-
-
-_TRUTH = """
-CREATE TABLE p(id int PRIMARY KEY, n int);
-CREATE TABLE t(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, v text);
-CREATE TABLE truth(xid text, t name, old text, new text);
-INSERT INTO p SELECT i, 0 FROM generate_series(1, 30) i;
-INSERT INTO t SELECT i, 1 + i % 30, 'v' FROM generate_series(1, 120) i;
-CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO truth VALUES (pg_current_xact_id()::text, TG_TABLE_NAME, OLD::text, NEW::text);
-  RETURN NULL; END $$;
-CREATE TRIGGER n AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();
-CREATE TRIGGER n AFTER INSERT OR UPDATE OR DELETE ON p FOR EACH ROW EXECUTE FUNCTION note();
-"""
-
-
-def _write(url: str, seed: int, stop: threading.Event) -> int:
-    """One of the others: updates, inserts that lock parents, rolled back savepoints."""
-    choose = random.Random(seed)
-    done = 0
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET lock_timeout = '200ms'; SET deadlock_timeout = '50ms'")
-        while not stop.is_set():
-            try:
-                with connection.transaction():
-                    row = choose.randint(1, 120)
-                    connection.execute("UPDATE t SET v = v || 'w' WHERE id = %s", (row,))
-                    with connection.transaction() as inner:
-                        connection.execute("UPDATE p SET n = n + 1 WHERE id = %s", (row % 30 + 1,))
-                        if choose.random() < 0.5:
-                            raise psycopg.Rollback(inner)
-                    connection.execute(
-                        "INSERT INTO t SELECT %s, id, 'new' FROM p WHERE id = %s FOR KEY SHARE "
-                        "ON CONFLICT (id) DO NOTHING",
-                        (choose.randint(200, 5000), choose.randint(1, 30)),
-                    )
-                done += 1
-            except (psycopg.errors.OperationalError, psycopg.errors.IntegrityError):
-                continue
-    return done
-
-
-def _net(image: TableImage) -> Counter[str]:
-    net: Counter[str] = Counter()
-    for row in read_rows(image, image.after):
-        net[json.dumps(list(row.values()))] += 1
-    for row in read_rows(image, image.before):
-        net[json.dumps(list(row.values()))] -= 1
-    return Counter({k: v for k, v in net.items() if v})
-
-
-async def test_captures_among_other_writers_match_an_independent_log(case: Case) -> None:
-    case.setup(_TRUTH)
-    stop = threading.Event()
-    url = case.server.url(case.database)
-    choose = random.Random(5)
-    with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(_write, url, seed, stop) for seed in range(3)]
-        try:
-            checked = sum([await _agrees_with_log(case, choose) for _ in range(CALLS)])
-        finally:
-            stop.set()
-        assert all(writer.result() > 0 for writer in writers)
-    assert checked >= CALLS // 3
-
-
-async def _agrees_with_log(case: Case, choose: random.Random) -> int:
-    row = choose.randint(1, 120)
-    texts = choose.choice(
-        [
-            (f"DELETE FROM t WHERE id BETWEEN {row} AND {row + 3}",),
-            (f"UPDATE t SET v = 'a' WHERE id BETWEEN {row} AND {row + 5}",),
-            (f"UPDATE t SET v = 'a' WHERE id = {row}", f"UPDATE t SET v = 'b' WHERE id = {row}"),
-            (f"INSERT INTO t VALUES ({row + 10000}, 1, 'x') ON CONFLICT (id) DO UPDATE SET v = 'y'",),
-            (f"DELETE FROM p WHERE id = {row % 30 + 1}",),
-            (f"INSERT INTO p VALUES ({row % 30 + 1}, 0) ON CONFLICT DO NOTHING",),
-        ]
-    )  # fmt: skip
-    try:
-        done = await case.call(*texts)
-    except UpstreamError as error:
-        assert error.extra.get("sqlstate") in ("55P03", "40P01", "23503"), error.detail
-        return 0
-    for image in decode(done.undo):
-        if image.name != "truth":
-            assert _net(image) == _logged(case, done.receipt, image.name)
-    return 1
-
-
-def _logged(case: Case, xid: str, table: str) -> Counter[str]:
-    net: Counter[str] = Counter()
-    columns = "x.id::text, x.n::text" if table == "p" else "x.id::text, x.p::text, x.v"
-    for sign, side in ((1, "new"), (-1, "old")):
-        for (row,) in case.admin.execute(
-            f"SELECT ARRAY[{columns}] FROM truth, LATERAL (SELECT ({side}::{table}).*) AS x "
-            f"WHERE xid = %s AND t = %s AND {side} IS NOT NULL",
-            (xid, table),
-        ):
-            net[json.dumps(row)] += sign
-    return Counter({k: v for k, v in net.items() if v})

@@ -11,8 +11,12 @@ from gateway.upstreams.sql.postgres import checks
 from tests.fixtures.postgres_case import Case, Refused
 from tests.fixtures.postgres_server import PostgresServer
 
-_PLAIN = "CREATE TABLE t(id int PRIMARY KEY, v text UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b')"
-_LINKED = _PLAIN + ";CREATE TABLE c(id int PRIMARY KEY, t int REFERENCES t); INSERT INTO c VALUES (1, 1)"
+_PLAIN = (
+    "CREATE TABLE t(id int PRIMARY KEY, v text UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b')"
+)
+_LINKED = (
+    _PLAIN + ";CREATE TABLE c(id int PRIMARY KEY, t int REFERENCES t); INSERT INTO c VALUES (1, 1)"
+)
 _TRIGGER = _PLAIN + (
     ";CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
     "CREATE TRIGGER f AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"
@@ -68,10 +72,13 @@ async def test_enforced_foreign_keys_are_told_as_conflicts(plain_case: Case) -> 
     assert case.dump() == there
 
 
-async def test_a_swap_under_enforced_constraints_is_a_conflict_not_a_guess(plain_case: Case) -> None:
+async def test_a_swap_under_enforced_constraints_is_a_conflict_not_a_guess(
+    plain_case: Case,
+) -> None:
     case = plain_case
     _make(case, _PLAIN)
-    done = await case.call("UPDATE t SET v = 'tmp' WHERE id = 1", "UPDATE t SET v = 'a' WHERE id = 2",
+    done = await case.call("UPDATE t SET v = 'tmp' WHERE id = 1",
+                           "UPDATE t SET v = 'a' WHERE id = 2",
                            "UPDATE t SET v = 'b' WHERE id = 1")  # fmt: skip
     there = case.dump()
     reverted = await case.revert(done.undo)
@@ -86,8 +93,8 @@ async def test_a_swap_under_enforced_constraints_is_a_conflict_not_a_guess(plain
         (_LINKED, "", "WITH x AS (DELETE FROM c) DELETE FROM t WHERE id = 2", "foreign key"),
         (
             _LINKED,
-            "ALTER TABLE c DROP CONSTRAINT c_t_fkey; ALTER TABLE c ADD FOREIGN KEY (t) REFERENCES t "
-            "ON DELETE CASCADE",
+            "ALTER TABLE c DROP CONSTRAINT c_t_fkey; ALTER TABLE c ADD FOREIGN KEY (t) REFERENCES "
+            "t ON DELETE CASCADE",
             "DELETE FROM t WHERE id = 2",
             "foreign key",
         ),

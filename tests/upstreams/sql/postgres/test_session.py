@@ -44,8 +44,12 @@ async def test_a_session_is_pinned_again_after_somebody_changed_it(
 ) -> None:
     async with pool.session() as session:
         pid = session.pid
-        await session.run("SET DateStyle = 'German'; SET search_path = public; SET TimeZone = 'UTC+3'")
-        await session.run("SET row_security = on; SET statement_timeout = 5; SET bytea_output = escape")
+        await session.run(
+            "SET DateStyle = 'German'; SET search_path = public; SET TimeZone = 'UTC+3'"
+        )
+        await session.run(
+            "SET row_security = on; SET statement_timeout = 5; SET bytea_output = escape"
+        )
     async with pool.session() as session:
         assert session.pid == pid
         assert await session.one("SELECT current_setting(%s)", name) == (value,)

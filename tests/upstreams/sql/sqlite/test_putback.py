@@ -1,0 +1,264 @@
+"""A change of the schema, or one too large for row images, is taken back as a whole file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.model import Deny, EffectState, OnConflict, Permit, Reversibility
+from gateway.upstreams.sql.limits import SqlLimits
+from tests.upstreams.sql.sqlite.driving import Driver, call_of, change, driving, rows_of
+
+SCHEMA = """
+CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT UNIQUE, n);
+CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p(id) ON DELETE CASCADE, pad);
+CREATE INDEX c_p ON c(p);
+CREATE VIEW v AS SELECT * FROM p;
+CREATE TRIGGER p_d AFTER DELETE ON p BEGIN DELETE FROM c WHERE p = old.id; END;
+WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 300)
+  INSERT INTO p SELECT n, 'name ' || n, n FROM i;
+INSERT INTO c SELECT id, id, zeroblob(300) FROM p;
+"""
+DDL = [
+    "DROP TABLE c",
+    "DROP TABLE p",
+    "CREATE TABLE z AS SELECT * FROM p; DELETE FROM p",
+    "CREATE TABLE z(a); CREATE INDEX c_n ON c(pad)",
+    "ALTER TABLE p ADD COLUMN extra DEFAULT 5",
+    "ALTER TABLE p DROP COLUMN n",
+    "ALTER TABLE p RENAME TO q",
+    "ALTER TABLE c RENAME COLUMN pad TO padded",
+    "DROP INDEX c_p",
+    "DROP VIEW v; DROP TRIGGER p_d",
+    "CREATE TRIGGER t AFTER INSERT ON p BEGIN DELETE FROM c; END",
+    "DROP TABLE c; DROP VIEW v; DROP TABLE p",
+]
+
+
+def digest(path: Path) -> str:
+    """Of the file without its change counters and schema cookie, which only ever go on."""
+    data = bytearray(path.read_bytes())
+    for at in (24, 40, 92):
+        data[at : at + 4] = b"\0\0\0\0"
+    return hashlib.sha256(data).hexdigest()
+
+
+def whole(path: Path) -> str:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return str(db.pragma("integrity_check"))
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("sql", DDL)
+async def test_a_change_of_the_schema_comes_back_to_the_byte(tmp_path: Path, sql: str) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        before, rows = digest(path), rows_of(path)
+        done = await driver.do(sql)
+        assert done.action.reversibility is Reversibility.EXACT
+        after = digest(path)
+        assert after != before
+        steps, back = await driver.revert(done)
+        assert (steps[0].state, steps[0].restored > 0) == ("reverted", True)
+        assert digest(path) == before
+        assert rows_of(path) == rows
+        assert whole(path) == "ok"
+        assert back is not None
+        again, second = await driver.revert(back)
+        assert again[0].state == "reverted"
+        assert digest(path) == after
+        assert whole(path) == "ok"
+        assert second is not None
+        assert (await driver.revert(second))[0][0].state == "reverted"
+        assert digest(path) == before
+
+
+async def test_open_connections_notice(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        other = apsw.Connection(str(path))
+        try:
+            other.set_busy_timeout(1000)
+            assert other.execute("SELECT count(*) FROM c").fetchall() == [(300,)]
+            done = await driver.do("DROP TABLE c; CREATE TABLE d(only_this)")
+            assert other.execute("SELECT only_this FROM d").fetchall() == []
+            await driver.revert(done)
+            assert other.execute("SELECT count(*), max(pad) FROM c").fetchall() == [
+                (300, b"\0" * 300)
+            ]
+            other.execute("CREATE TABLE later(a); INSERT INTO c VALUES(1000, 1, 1)")
+        finally:
+            other.close()
+        assert (await driver.read("SELECT count(*) FROM c")).result is not None
+        assert whole(path) == "ok"
+
+
+@pytest.mark.parametrize("on_conflict", list(OnConflict))
+async def test_it_is_refused_once_somebody_wrote(tmp_path: Path, on_conflict: OnConflict) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        done = await driver.do("DROP TABLE c")
+        change(path, "UPDATE p SET n = 0 WHERE id = 1")
+        left = digest(path)
+        steps, back = await driver.revert(done, on_conflict=on_conflict)
+        assert (steps[0].state, steps[0].reason) == ("conflict", "revert.conflict")
+        assert steps[0].conflicts[0].resource == "main"
+        assert back is None
+        assert digest(path) == left
+
+
+async def test_more_rows_than_may_be_kept_come_back_as_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA, limits=SqlLimits(max_capture_rows=50)) as driver:
+        before = digest(path)
+        done = await driver.do("UPDATE p SET name = name || '!'")
+        assert done.ran.measured.rows == 300
+        assert done.undo.image == b""
+        steps, _ = await driver.revert(done)
+        assert steps[0].state == "reverted"
+        assert digest(path) == before
+
+
+async def test_images_larger_than_may_be_kept_come_back_as_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA, limits=SqlLimits(max_capture_bytes=5000)) as driver:
+        before = digest(path)
+        done = await driver.do("UPDATE c SET pad = 1")
+        assert done.undo.manifest["journal"]
+        await driver.revert(done)
+        assert digest(path) == before
+
+
+async def test_without_a_journal_to_keep_a_change_of_the_schema_is_irreversible(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    change(path, "PRAGMA journal_mode = wal")
+    async with driving(path, SCHEMA) as driver:
+        action = await driver.judged("DROP TABLE c")
+        assert action.reversibility is Reversibility.IRREVERSIBLE
+        assert "wal" in str(action.why_irreversible)
+        async with driver.upstream.attempt(call_of(1, ""), action) as attempt:
+            await attempt.run()
+            assert isinstance(await attempt.capture(), Deny)
+        assert "c" in rows_of(path)
+        findings = await driver.upstream.check()
+        assert [f.level for f in findings] == ["info"]
+
+
+async def prepared(driver: Driver) -> tuple[str, str]:
+    """A revert that stopped after its permit; the digests before and after the call."""
+    before = digest(driver.path)
+    done = await driver.do("DROP TABLE c")
+    call = call_of(90, "")
+    undos = [(done.call.id, done.undo)]
+    async with driver.upstream.unwind(call, undos, OnConflict.ABORT) as unwinding:
+        await unwinding.run()
+        captured = await unwinding.capture()
+        assert not isinstance(captured, Deny)
+        assert captured.receipt == "putback:call-0090"
+        waiting = driver.folder / "call-0090.putback"
+        kept = waiting.read_bytes()
+    assert not waiting.exists()
+    waiting.write_bytes(kept)  # a process that is killed cleans nothing up
+    return before, digest(driver.path)
+
+
+async def test_a_revert_that_never_committed_never_will(tmp_path: Path) -> None:
+    async with driving(tmp_path / "a.db", SCHEMA) as driver:
+        _, after = await prepared(driver)
+        assert await driver.upstream.happened("putback:call-0090") is EffectState.NONE
+        assert digest(driver.path) == after
+        assert not (driver.folder / "call-0090.putback").exists()
+
+
+async def test_a_crash_right_after_the_rename_is_finished_by_whoever_opens_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        before, _ = await prepared(driver)
+        (driver.folder / "call-0090.putback").rename(tmp_path / "a.db-journal")
+        assert await driver.upstream.happened("putback:call-0090") is EffectState.APPLIED
+        change(path, "SELECT * FROM p")
+        assert digest(path) == before
+        assert whole(path) == "ok"
+
+
+async def test_a_read_after_a_crash_of_somebody_else_waits_for_the_recovery(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        await prepared(driver)
+        (driver.folder / "call-0090.putback").rename(tmp_path / "a.db-journal")
+        outcome = await driver.read("SELECT count(*) FROM c")
+        assert outcome.result is not None
+        assert outcome.result["rows"] == [[300]]
+
+
+async def test_a_journal_that_is_damaged_or_gone_is_not_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        done = await driver.do("DROP TABLE c")
+        kept = driver.folder / done.undo.manifest["journal"]["name"]
+        after, good = digest(path), kept.read_bytes()
+        for bad in (good[:-100], good[:2000] + b"\xff" * 200 + good[2200:], b"", b"x" * 3000):
+            kept.write_bytes(bad)
+            steps, back = await driver.revert(done)
+            assert (steps[0].state, steps[0].reason) == ("failed", "revert.not_revertible")
+            assert back is None
+        kept.unlink()
+        steps, _ = await driver.revert(done)
+        assert (steps[0].state, steps[0].reason) == ("failed", "revert.not_revertible")
+        assert digest(path) == after
+
+
+async def test_a_rolled_back_call_keeps_no_journal(tmp_path: Path) -> None:
+    async with driving(tmp_path / "a.db", SCHEMA) as driver:
+        action = await driver.judged("DROP TABLE c")
+        async with driver.upstream.attempt(call_of(1, ""), action) as attempt:
+            await attempt.run()
+            assert not isinstance(await attempt.capture(), Deny)
+            assert list(driver.folder.iterdir()) != []
+        assert list(driver.folder.iterdir()) == []
+
+
+async def test_a_session_with_a_change_of_the_schema_comes_back_step_by_step(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        before = rows_of(path)
+        first = await driver.do("DELETE FROM p WHERE id < 10")
+        second = await driver.do("DROP TABLE c")
+        steps, _ = await driver.revert(second, first)
+        assert {s.state for s in steps} >= {"failed"}
+        assert (await driver.revert(second))[0][0].state == "reverted"
+        assert (await driver.revert(first))[0][0].state == "reverted"
+        assert rows_of(path) == before
+
+
+async def test_a_permit_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        done = await driver.do("DROP TABLE c")
+        after = digest(path)
+        undos = [(done.call.id, done.undo)]
+        async with driver.upstream.unwind(call_of(9, ""), undos, OnConflict.ABORT) as unwinding:
+            await unwinding.run()
+            await unwinding.capture()
+            with pytest.raises(ValueError, match="permit"):
+                await unwinding.commit(Permit.issue("call-0001", 1))
+        assert digest(path) == after
+
+
+async def test_a_dropped_tables_rows_are_measured(tmp_path: Path) -> None:
+    async with driving(tmp_path / "a.db", SCHEMA) as driver:
+        done = await driver.do("DROP TABLE c")
+        measured = done.ran.measured
+        assert measured.as_json()["tables"]["main.c"]["deleted"] == 300
+        assert measured.share == 1.0
