@@ -11,6 +11,8 @@ be read or that the gateway itself failed::
     ├── TooLarge, Deadline   the request is over its bounds
     ├── StoreUnavailable     our memory cannot be read or written
     │   └── AuditUnavailable     the move could not be recorded
+    ├── Overloaded           too many calls at once
+    ├── PreconditionFailed   the record changed since it was read
     ├── PolicyInvalid        a policy edit that was refused, with its faults
     ├── SnapshotFailed       images could not be made durable
     ├── ImageDamaged         images on disk are not those that were recorded

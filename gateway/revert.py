@@ -18,7 +18,15 @@ from gateway.errors import (
     StoreUnavailable,
     UpstreamError,
 )
-from gateway.interfaces import Clock, Probe, Store, Unwinding, Upstream, no_probe
+from gateway.interfaces import (
+    Clock,
+    Probe,
+    StaleGeneration,
+    Store,
+    Unwinding,
+    Upstream,
+    no_probe,
+)
 from gateway.lifecycle import State
 from gateway.model import (
     ActionClass,
@@ -174,9 +182,20 @@ class Reverter:
         outcome = await self._unwind(job, call, group, running, reach)
         self._probe("back.landed")
         if outcome.state is not State.UNKNOWN:
-            await self._store.settle(running, outcome)
+            try:
+                await self._store.settle(running, outcome)
+            except StaleGeneration:
+                return await self._taken_over(call, group)
             self._probe("back.settled")
         return outcome.steps
+
+    async def _taken_over(self, call: Call, group: Group) -> tuple[Step, ...]:
+        """Recovery settled this revert first; what it found is the truth."""
+        record = await self._store.call(call.id)
+        if record is not None and record.outcome is not None and record.outcome.steps:
+            return record.outcome.steps
+        detail = "Another process took this revert over and has not settled it yet."
+        return failed_steps(group.upstream, group.undos, "outcome.unknown", detail)
 
     async def _unwind(
         self, job: RevertJob, call: Call, group: Group, running: Running, reach: Reach
@@ -240,7 +259,7 @@ class Reverter:
             )
         self._probe("back.permitted")
         landed = await unwinding.commit(permit)
-        if landed.state is State.SUCCEEDED:
+        if landed.effect is EffectState.APPLIED:
             return replace(landed, state=State.REVERTED, steps=steps)
         refusal = landed.refusal or Deny(reason="outcome.unknown", detail="Not known yet.")
         failed = tuple(

@@ -14,8 +14,13 @@ test_nothing_is_allowed_without_a_call if {
 	not got.hold
 }
 
-test_a_call_without_effects_is_denied if {
-	doc := developer("read", [])
+test_a_read_of_no_table_is_allowed if {
+	got := data.gateway.decision with input as developer("read", [])
+	got.allow
+}
+
+test_a_write_without_known_effects_is_denied if {
+	doc := developer("write", [])
 	got := data.gateway.decision with input as doc
 	not got.allow
 	"it is not known what the call would do" in got.reasons

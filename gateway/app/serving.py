@@ -71,7 +71,11 @@ def _gateway(parts: Parts) -> Gateway:
         images=parts.sources,
         may_undo=may_undo,
         new_id=new_id,
-        readiness={"store": parts.store.ready, "policy": lambda: _policy_ready(parts)},
+        readiness={
+            "store": parts.store.ready,
+            "audit": lambda: _audit_ready(parts),
+            "policy": lambda: _policy_ready(parts),
+        },
         configured_agents={a.name: a.roles for a in config.identity.agents},
         bounds=Bounds(
             json=JsonBounds(bytes=config.server.max_body_bytes),
@@ -105,6 +109,13 @@ class _PolicyFiles:
         return await self._embedded().test()
 
 
+async def _audit_ready(parts: Parts) -> None:
+    # The store proves that it can write; this proves that the log itself can be read.
+    await parts.store.entries(limit=1)
+
+
 async def _policy_ready(parts: Parts) -> None:
     if not parts.policy.revision:
         raise PolicyInvalid("No policy is in force.", faults=[])
+    if isinstance(parts.policy, OpaPolicy) and parts.policy.fault is not None:
+        raise PolicyInvalid(parts.policy.fault, faults=[])

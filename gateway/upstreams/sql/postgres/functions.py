@@ -30,7 +30,7 @@ HARMLESS_VOLATILE = frozenset(
     pg_stat_get_xact_tuples_hot_updated pg_stat_get_xact_tuples_newpage_updated
     pg_stat_get_xact_blocks_fetched pg_stat_get_xact_blocks_hit
     pg_stat_get_xact_function_calls pg_stat_get_xact_function_total_time
-    pg_stat_get_xact_function_self_time pg_sequence_parameters
+    pg_stat_get_xact_function_self_time pg_sequence_parameters bernoulli system
     """.split()  # noqa: SIM905 - a list of words
 )
 

@@ -213,7 +213,7 @@ def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Wri
         verb=verb,
         asks=asks,
         locks=any(name_of(m) == "LockingClause" for m in nodes),
-        changes=tuple(_change(m) for m in nodes if name_of(m) in _QUERIES.keys() - {"SelectStmt"}),
+        changes=tuple(c for m in nodes for c in _changes(m)),
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
         types=_types(nodes),
         param_types=_param_types(numbers),
@@ -321,18 +321,23 @@ def _refused_parts(statement: Any) -> Deny | None:
     return None
 
 
-def _change(node: Any) -> Change:
+def _changes(node: Any) -> tuple[Change, ...]:
     kind = name_of(node)
     if kind == "InsertStmt":
-        return Change(verb="insert", bounded=True)
+        inserted = Change(verb="insert", bounded=True)
+        updates = node.on_conflict_clause.action == pg.ONCONFLICT_UPDATE
+        # What it updates is bounded by what it would have inserted.
+        return (inserted, Change(verb="update", bounded=True)) if updates else (inserted,)
     if kind == "MergeStmt":
         by_source = any(
             w.merge_when_clause.match_kind == pg.MERGE_WHEN_NOT_MATCHED_BY_SOURCE
             for w in node.merge_when_clauses
         )
-        return Change(verb="merge", bounded=not by_source and restricts(node.join_condition))
-    bounded = node.HasField("where_clause") and restricts(node.where_clause)
-    return Change(verb=_QUERIES[kind], bounded=bounded)
+        return (Change(verb="merge", bounded=not by_source and restricts(node.join_condition)),)
+    if kind in ("UpdateStmt", "DeleteStmt"):
+        bounded = node.HasField("where_clause") and restricts(node.where_clause)
+        return (Change(verb=_QUERIES[kind], bounded=bounded),)
+    return ()
 
 
 def _types(nodes: list[Any]) -> frozenset[str]:

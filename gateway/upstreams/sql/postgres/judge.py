@@ -189,7 +189,9 @@ def _part_of(
             detail="FOR UPDATE and FOR SHARE lock rows for a transaction that ends with the call; "
             "leave them out.",
         )
-    verbs = (written.verb, *(c.verb for c in written.changes), *(e.verb for e in effects))
+    verbs: tuple[str, ...] = (written.verb,)
+    if not (written.explains or written.schema_change):
+        verbs += (*(c.verb for c in written.changes), *(e.verb for e in effects))
     # A WITH query's own verb says less than the writes in it.
     verb = _most_consequential(verbs) if written.verb == "select" else written.verb
     statement = Statement(

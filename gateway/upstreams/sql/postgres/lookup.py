@@ -13,8 +13,37 @@ from gateway.upstreams.sql.postgres.written import Named
 
 Connection = psycopg.AsyncConnection[Any]
 
-# $1 functions, $2 operators, $3 relations, $4 types, $5 relations whose defaults are wanted
-_BY_OID = """
+# Each part is asked for only where it is needed: planning them all costs more than running one.
+_FUNCTIONS = """
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+         p.oid::int8, n.nspname, p.proname, p.provolatile, p.pronargs))
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid = ANY (%(functions)s::oid[])
+"""
+_OPERATORS = """
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.oid::int8, n.nspname, p.proname))
+  FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+ WHERE o.oid = ANY (%(operators)s::oid[])
+"""
+_RELATIONS = """
+WITH RECURSIVE below(root, relation) AS (
+  SELECT o, o FROM pg_catalog.unnest(%(relations)s::oid[]) AS o
+  UNION
+  SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relation
+)
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+         c.oid::int8, n.nspname, c.relname, c.relkind,
+         (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname)
+                                     ORDER BY a.attnum)
+            FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+         EXISTS (SELECT FROM below b JOIN pg_catalog.pg_class f ON f.oid = b.relation
+                  WHERE b.root = c.oid AND f.relkind = 'f')))
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY (%(relations)s::oid[])
+"""
+_TYPES = """
 WITH RECURSIVE inside(root, type) AS (
   SELECT o, o FROM pg_catalog.unnest(%(types)s::oid[]) AS o
   UNION
@@ -28,43 +57,28 @@ WITH RECURSIVE inside(root, type) AS (
      UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid
      UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid
    ) part
-), below(root, relation) AS (
-  SELECT o, o FROM pg_catalog.unnest(%(relations)s::oid[]) AS o
-  UNION
-  SELECT b.root, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relation
 )
-SELECT
- (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-           p.oid::int8, n.nspname, p.proname, p.provolatile, p.pronargs))
-    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-   WHERE p.oid = ANY (%(functions)s::oid[])),
- (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-           o.oid::int8, n.nspname, p.proname))
-    FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
-    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-   WHERE o.oid = ANY (%(operators)s::oid[])),
- (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-           c.oid::int8, n.nspname, c.relname, c.relkind,
-           (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname)
-                                       ORDER BY a.attnum)
-              FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-           EXISTS (SELECT FROM below b JOIN pg_catalog.pg_class f ON f.oid = b.relation
-                    WHERE b.root = c.oid AND f.relkind = 'f')))
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.oid = ANY (%(relations)s::oid[])),
- (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-           i.root::int8, t.oid::int8, n.nspname, t.typname, t.typtype, t.typinput::oid::int8,
-           t.typoutput::oid::int8,
-           (SELECT pg_catalog.json_agg(k.conbin::text) FROM pg_catalog.pg_constraint k
-             WHERE k.contypid = t.oid AND k.conbin IS NOT NULL),
-           COALESCE((SELECT r.rngcanonical::oid::int8 FROM pg_catalog.pg_range r
-                      WHERE r.rngtypid = t.oid), 0)))
-    FROM inside i JOIN pg_catalog.pg_type t ON t.oid = i.type
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace),
- (SELECT pg_catalog.json_agg(d.adbin::text) FROM pg_catalog.pg_attrdef d
-   WHERE d.adrelid = ANY (%(targets)s::oid[]))
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+         i.root::int8, t.oid::int8, n.nspname, t.typname, t.typtype, t.typinput::oid::int8,
+         t.typoutput::oid::int8,
+         (SELECT pg_catalog.json_agg(k.conbin::text) FROM pg_catalog.pg_constraint k
+           WHERE k.contypid = t.oid AND k.conbin IS NOT NULL),
+         COALESCE((SELECT r.rngcanonical::oid::int8 FROM pg_catalog.pg_range r
+                    WHERE r.rngtypid = t.oid), 0)))
+  FROM inside i JOIN pg_catalog.pg_type t ON t.oid = i.type
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 """
+_DEFAULTS = """
+SELECT pg_catalog.json_agg(d.adbin::text) FROM pg_catalog.pg_attrdef d
+ WHERE d.adrelid = ANY (%(targets)s::oid[])
+"""
+_PARTS = {
+    "functions": _FUNCTIONS,
+    "operators": _OPERATORS,
+    "relations": _RELATIONS,
+    "types": _TYPES,
+    "targets": _DEFAULTS,
+}
 
 _TYPES_NAMED = """
 SELECT t.oid::int8 FROM pg_catalog.pg_type t
@@ -158,20 +172,19 @@ async def by_oid(
         "types": sorted(types),
         "targets": sorted(targets),
     }
-    if not any(wanted.values()):
-        return Found(functions={}, operators={}, relations={}, types=(), defaults=())
-    cursor = await connection.execute(_BY_OID, wanted)
-    row = await cursor.fetchone()
-    assert row is not None
-    found_functions, found_operators, found_relations, found_types, defaults = (
-        v or [] for v in row
-    )
+    asked = [part for part, oids in wanted.items() if oids]
+    row: tuple[Any, ...] = ()
+    if asked:
+        query = f"SELECT {', '.join(f'({_PARTS[part]})' for part in asked)}"
+        cursor = await connection.execute(query, {part: wanted[part] for part in asked})
+        row = await cursor.fetchone() or ()
+    answers = {part: answer or [] for part, answer in zip(asked, row, strict=True)}
     return Found(
         functions={
             oid: Function(schema=schema, name=name, volatile=volatile, arguments=arguments)
-            for oid, schema, name, volatile, arguments in found_functions
+            for oid, schema, name, volatile, arguments in answers.get("functions", ())
         },
-        operators={oid: f"{schema}.{name}" for oid, schema, name in found_operators},
+        operators={oid: f"{schema}.{name}" for oid, schema, name in answers.get("operators", ())},
         relations={
             oid: Relation(
                 name=f"{schema}.{name}",
@@ -179,10 +192,10 @@ async def by_oid(
                 columns={number: column for number, column in columns or ()},
                 foreign=foreign,
             )
-            for oid, schema, name, kind, columns, foreign in found_relations
+            for oid, schema, name, kind, columns, foreign in answers.get("relations", ())
         },
-        types=tuple(_type(*t) for t in found_types),
-        defaults=tuple(defaults),
+        types=tuple(_type(*t) for t in answers.get("types", ())),
+        defaults=tuple(answers.get("targets", ())),
     )
 
 

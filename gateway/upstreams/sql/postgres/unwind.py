@@ -25,9 +25,10 @@ from gateway.model import (
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import catalog, references
 from gateway.upstreams.sql.postgres.capture import Capture
-from gateway.upstreams.sql.postgres.catalog import ForeignKey
+from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
 from gateway.upstreams.sql.postgres.extent import baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
+from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
 from gateway.upstreams.sql.postgres.images import TableImage, decode
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.restore import SHOWN, Problem, Restore
@@ -158,6 +159,7 @@ class PostgresUnwinding:
     async def _take_back(self, step: Step, number: int, images: Sequence[TableImage]) -> Step:
         restores = await self._restores(number, images)
         keys = await catalog.foreign_keys(self._session, [r.table for r in restores])
+        await self._still_fit([r.table for r in restores], keys)
         for restore in restores:
             await restore.load()
             await restore.compare()
@@ -194,6 +196,15 @@ class PostgresUnwinding:
                 )
             )
         return restores
+
+    async def _still_fit(self, tables: Sequence[Table], keys: Sequence[ForeignKey]) -> None:
+        """Triggers, rights and constraints may be others than when the images were made."""
+        family = frozenset(oid for table in tables for oid in table.ancestors)
+        for table in tables:
+            try:
+                await unfit(self._session, table, keys, touched=family, replica=self._seat.replica)
+            except Unfit as error:
+                raise _Failed("revert.not_revertible", f"Not restored: {error}") from error
 
     async def _apply(
         self, restores: Sequence[Restore], keys: Sequence[ForeignKey]

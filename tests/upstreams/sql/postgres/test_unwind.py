@@ -316,3 +316,20 @@ async def test_partition_rows_that_moved_are_linked(case: Case) -> None:
     reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
     assert reverted.whys == ["changed", "linked"]
     assert case.dump() == there
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE t ENABLE ALWAYS TRIGGER z", None])
+async def test_a_trigger_that_would_fire_fails_the_step(case: Case, change: str | None) -> None:
+    case.setup(
+        _T + "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+        "CREATE TRIGGER z BEFORE UPDATE ON t FOR EACH ROW WHEN (NEW.v <> 'x') EXECUTE FUNCTION f()"
+    )
+    done = await case.call("UPDATE t SET v = 'x'")
+    if change:
+        case.admin.execute(change)
+    else:
+        case.replica = False
+    there = case.dump()
+    (step,) = (await case.revert(done.undo, mode=OnConflict.FORCE)).steps
+    assert (step.state, step.reason) == ("failed", "revert.not_revertible")
+    assert case.dump() == there
