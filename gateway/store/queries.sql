@@ -310,7 +310,7 @@ UPDATE agents SET revoked_at = :at WHERE name = :name AND revoked_at IS NULL;
 SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1;
 
 -- name: entries
-SELECT seq, hash, body FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit;
+SELECT seq, hash, CAST(body AS BLOB) FROM audit WHERE seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: add_entry
 INSERT INTO audit (seq, hash, body) VALUES (:seq, :hash, :body);

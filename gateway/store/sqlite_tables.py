@@ -168,7 +168,9 @@ class SqliteTables:
         return None if row is None else (row[0], row[1])
 
     def entries(self, after: int, limit: int) -> list[EntryRow]:
-        return [EntryRow._make(row) for row in self._all("entries", after=after, limit=limit)]
+        rows = self._all("entries", after=after, limit=limit)
+        # Bytes that are no text must reach the verifier, which then names the entry.
+        return [EntryRow(seq, hash, body.decode("utf-8", "replace")) for seq, hash, body in rows]
 
     def add_entry(self, row: EntryRow) -> None:
         try:

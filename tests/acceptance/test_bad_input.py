@@ -4,8 +4,12 @@ and nothing is lost or held up."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import httpx
 import pytest
 
 from tests.fixtures.inside import Ticker, inside
-from tests.fixtures.serving import ROOT, served
+from tests.fixtures.serving import ROOT, environment, served
 
 ROWS = 20_000
 HOSTILE = {
@@ -88,15 +92,6 @@ async def test_a_body_that_is_not_strict_json_is_malformed(what: str, tmp_path: 
         assert answer.json()["reason"] == "malformed"
 
 
-def config_with(folder: Path, **changes: str) -> Path:
-    text = (ROOT / "config.example.yaml").read_text("utf-8")
-    for old, new in changes.items():
-        text = text.replace(old.replace("__", " "), new)
-    path = folder / "config.yaml"
-    path.write_text(text)
-    return path
-
-
 BROKEN = {
     "an unknown key": ("server:\n", "servers: {}\nserver:\n"),
     "a wrong type": ("port: 8400", "port: eight"),
@@ -106,10 +101,6 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_configuration_is_named_by_file_and_line(what: str, tmp_path: Path) -> None:
-    import sys
-
-    from tests.fixtures.serving import environment
-
     old, new = BROKEN[what]
     text = (ROOT / "config.example.yaml").read_text("utf-8")
     assert old in text
@@ -129,11 +120,6 @@ def test_a_broken_configuration_is_named_by_file_and_line(what: str, tmp_path: P
 
 
 def test_a_broken_policy_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
-    import shutil
-    import sys
-
-    from tests.fixtures.serving import environment
-
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     (tmp_path / "policies" / "broken.rego").write_text("package gateway\n\nallow {\n")
     text = (ROOT / "config.example.yaml").read_text("utf-8")
@@ -190,13 +176,9 @@ def test_a_full_disk_under_the_store_means_that_nothing_executes(
     with served(tmp_path, path) as gateway, gateway.agent() as agent:
         assert agent.post("/sql/shop", json=count).json()["rows"] == [[1206]]
         filler = small_disk / "filler"
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-                    file.flush()
-            except OSError:
-                pass  # full, as wanted
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 4096):
+                continue
         answers: list[httpx.Response] = []
         for _ in range(200):  # what is left inside the store's own files is used up first
             answers.append(agent.post("/sql/shop", json=delete | {"dry_run": True}))
@@ -211,8 +193,6 @@ def test_a_full_disk_under_the_store_means_that_nothing_executes(
         deadline = 50
         while httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code != 200 and deadline:
             deadline -= 1
-            import time
-
             time.sleep(0.2)
         assert agent.post("/sql/shop", json=count).json()["rows"] == [[1206]]
         assert agent.post("/sql/shop", json=delete).status_code == 200

@@ -29,9 +29,10 @@ def test_a_changed_byte_never_passes_for_the_image(image: bytes, data: st.DataOb
     place = data.draw(st.integers(0, len(packed) - 1))
     packed[place] ^= data.draw(st.integers(1, 255))
     try:
-        assert restored(bytes(packed), stored) == image
-    except ImageDamaged as error:
-        assert "stored image" in error.detail.lower()
+        passed = restored(bytes(packed), stored)
+    except ImageDamaged:
+        return
+    assert passed == image
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ async def disk(tmp_path: Path, clock: FakeClock) -> AsyncIterator[SqliteStore]:
     await made.close()
 
 
+def files_under(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file()]
+
+
 @contextmanager
 def beside(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None)
@@ -89,7 +93,7 @@ async def test_what_was_acknowledged_is_there_after_a_reopen(
 
 async def test_the_store_is_for_its_owner_alone(disk: SqliteStore, tmp_path: Path) -> None:
     await done(disk, way_back=undo(os.urandom(5000)))
-    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    files = files_under(tmp_path)
     assert len(files) >= 4
     assert {stat.S_IMODE(p.stat().st_mode) for p in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "images").stat().st_mode) == 0o700
@@ -232,6 +236,19 @@ async def test_settled_rows_and_the_log_cannot_be_changed_by_a_statement(
                 other.execute(statement)
 
 
+@pytest.mark.parametrize("body", ["{}", b"{\xff}"])
+async def test_a_changed_entry_is_named_even_if_it_is_no_text(
+    disk: SqliteStore, tmp_path: Path, body: str | bytes
+) -> None:
+    await done(disk)
+    with beside(tmp_path / "store.db") as other:
+        other.execute("DROP TRIGGER audit_is_never_changed")
+        other.execute("UPDATE audit SET body = CAST(? AS TEXT) WHERE seq = 2", (body,))
+    verdict = verify((e.seq, e.hash, e.body) for e in await disk.entries())
+    assert verdict.fault is not None
+    assert verdict.fault.seq == 2
+
+
 @pytest.mark.parametrize("size", [100, 5000])
 async def test_a_damaged_image_is_never_handed_out(
     disk: SqliteStore, tmp_path: Path, size: int
@@ -239,7 +256,7 @@ async def test_a_damaged_image_is_never_handed_out(
     call = await done(disk, way_back=undo(os.urandom(size)))
     if size == 100:
         with beside(tmp_path / "store.db") as other:
-            other.execute("UPDATE snapshots SET image = substr(image, 1, 90) || x'00'")
+            other.execute("UPDATE snapshots SET image = CAST(substr(image, 1, 90) AS BLOB)")
     else:
         [file] = (tmp_path / "images").iterdir()
         file.write_bytes(file.read_bytes()[:-40] + bytes(40))
@@ -257,7 +274,7 @@ async def test_deleted_bytes_are_nowhere_on_disk(disk: SqliteStore, tmp_path: Pa
     probe = image[100:164]
 
     def places() -> list[str]:
-        return [p.name for p in tmp_path.rglob("*") if p.is_file() and probe in p.read_bytes()]
+        return [p.name for p in files_under(tmp_path) if probe in p.read_bytes()]
 
     assert places() != []
     [info] = (await disk.snapshots(call=call.id))[0]
@@ -362,22 +379,28 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("after", [1, 40, 150])
-async def test_every_acknowledged_outcome_survives_a_kill(
-    tmp_path: Path, clock: FakeClock, after: int
-) -> None:
+def killed_after(acknowledged: int, folder: Path) -> list[str]:
+    """Every id that a child had told of before it was killed."""
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)],
+        [sys.executable, "-c", CHILD, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
     ) as child:
         assert child.stdout is not None
-        told = [child.stdout.readline().strip() for _ in range(after)]
+        told = [child.stdout.readline().strip() for _ in range(acknowledged)]
         child.send_signal(signal.SIGKILL)
         rest = child.stdout.read()
     # A line that was cut is no acknowledgement.
-    told += [line for line in rest.split("\n")[:-1] if line]
+    return told + [line for line in rest.split("\n")[:-1] if line]
+
+
+@pytest.mark.parametrize("after", [1, 40, 150])
+async def test_every_acknowledged_outcome_survives_a_kill(
+    tmp_path: Path, clock: FakeClock, after: int
+) -> None:
+    told = killed_after(after, tmp_path)
+    assert len(told) >= after
     store = sqlite_store(tmp_path, clock)
     await store.open()
     for id in told:

@@ -1,4 +1,4 @@
-"""Rows as typed values: exact comparison, a compact exact encoding, and what people are shown.
+"""Rows as typed values: exact comparison, and what people are shown.
 
 A row's values are ``None``, ``int``, ``float``, ``str``, ``bytes`` and ``RawText``, one for each
 storage class, and text that is not valid UTF-8.
@@ -27,16 +27,14 @@ class RawText:
 Cell = Value | RawText
 Row = tuple[Cell, ...]
 
-_INT = struct.Struct("<q")
 _FLOAT = struct.Struct("<d")
-_SIZE = struct.Struct("<I")
 
 
 def same(one: Row | None, other: Row | None) -> bool:
     """Equal in type and value, floats by their bits: 1 and 1.0, or 0.0 and -0.0, are not."""
     if one is None or other is None:
         return one is other
-    return len(one) == len(other) and all(map(same_cell, one, other))
+    return one == other and all(map(same_cell, one, other))
 
 
 def same_cell(one: Cell, other: Cell) -> bool:
@@ -67,66 +65,13 @@ def shown_row(columns: Sequence[str], row: Row | None) -> Json:
     return {column: shown(cell) for column, cell in zip(columns, row, strict=True)}
 
 
-def encode(row: Sequence[Cell], into: bytearray) -> None:
-    for cell in row:
-        if cell is None:
-            into += b"N"
-        elif isinstance(cell, int):
-            into += b"I" + _INT.pack(cell)
-        elif isinstance(cell, float):
-            into += b"F" + _FLOAT.pack(cell)
-        else:
-            tag, raw = _bytes(cell)
-            into += tag + _SIZE.pack(len(raw)) + raw
-
-
-def _bytes(cell: str | bytes | RawText) -> tuple[bytes, bytes]:
-    if isinstance(cell, str):
-        return b"T", cell.encode("utf-8")
-    if isinstance(cell, RawText):
-        return b"R", cell.raw
-    return b"B", cell
-
-
-def decode(data: bytes, at: int, count: int) -> tuple[Row, int]:
-    """``count`` cells from ``data[at:]``, and where they end."""
-    cells: list[Cell] = []
-    for _ in range(count):
-        tag = data[at : at + 1]
-        at += 1
-        if tag == b"N":
-            cells.append(None)
-        elif tag == b"I":
-            cells.append(_INT.unpack_from(data, at)[0])
-            at += 8
-        elif tag == b"F":
-            cells.append(_FLOAT.unpack_from(data, at)[0])
-            at += 8
-        else:
-            size = _SIZE.unpack_from(data, at)[0]
-            at += 4
-            cells.append(_text(tag, data[at : at + size]))
-            at += size
-    return tuple(cells), at
-
-
-def _text(tag: bytes, raw: bytes) -> Cell:
-    if tag == b"T":
-        return raw.decode("utf-8")
-    if tag == b"R":
-        return RawText(raw)
-    if tag == b"B":
-        return raw
-    raise ValueError("the image holds an unknown kind of value")
-
-
 def fetch(
     db: apsw.Connection, wanted: Sequence[str], source: str, bound: Sequence[Value]
 ) -> list[Row]:
     """Rows of ``SELECT {wanted} {source}``, ``wanted`` being expressions. Text that cannot be
     decoded comes as ``RawText``."""
     try:
-        return [tuple(r) for r in db.execute(f"SELECT {', '.join(wanted)} {source}", tuple(bound))]
+        return db.execute(f"SELECT {', '.join(wanted)} {source}", tuple(bound)).fetchall()
     except UnicodeDecodeError:
         return _fetch_raw(db, wanted, source, bound)
 

@@ -1,22 +1,26 @@
-"""Row images of one call: what it changed, net, and the bytes they are kept as."""
+"""Row images of one call: what it changed, net, and the bytes they are kept as: lines of JSON, in
+which integers and floats are exact and apart, blobs are ``{"b": hex}`` and undecodable text is
+``{"t": hex}``, compressed."""
 
 from __future__ import annotations
 
-import struct
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
 
 import zstandard
 
 from gateway.errors import ImageDamaged
 from gateway.model import Json
 from gateway.upstreams.sql.sqlite.catalog import Shape
-from gateway.upstreams.sql.sqlite.cells import Row, decode, encode, shown, shown_row
+from gateway.upstreams.sql.sqlite.cells import Cell, RawText, Row, shown, shown_row
 from gateway.upstreams.sql.sqlite.rows import Key
 
 FORMAT = 1
-_MAGIC = b"HFROWS1\n"
-_COUNT = struct.Struct("<I")
+_MAGIC = b"holdfast row images 1"
+_LINE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,31 @@ class TableImage:
 
 def pack(images: Sequence[TableImage], *, max_bytes: int) -> bytes | None:
     """``None`` when the images, before compression, take more than ``max_bytes``."""
-    data = bytearray(_MAGIC)
+    room = max_bytes
+    lines: list[bytes] = [_MAGIC]
     for image in images:
-        data += _COUNT.pack(len(image.changes))
-        for change in image.changes:
-            data.append((change.before is not None) | (change.after is not None) << 1)
-            encode(change.key, data)
-            encode(change.before or (), data)
-            encode(change.after or (), data)
-            if len(data) > max_bytes:
+        for start in range(0, len(image.changes), _LINE_ROWS):
+            changes = image.changes[start : start + _LINE_ROWS]
+            line = json.dumps([(c.key, c.before, c.after) for c in changes], default=_written)
+            lines.append(line.encode("ascii"))
+            room -= len(line)
+            if room < 0:
                 return None
-    return zstandard.ZstdCompressor(level=1).compress(bytes(data))
+    return zstandard.ZstdCompressor(level=1).compress(b"\n".join(lines))
+
+
+def _written(cell: object) -> dict[str, str]:
+    if isinstance(cell, bytes):
+        return {"b": cell.hex()}
+    if isinstance(cell, RawText):
+        return {"t": cell.raw.hex()}
+    raise TypeError(f"{type(cell).__name__} is no value of a row")
+
+
+def _read(told: dict[str, str]) -> Cell:
+    if "b" in told:
+        return bytes.fromhex(told["b"])
+    return RawText(bytes.fromhex(told["t"]))
 
 
 def manifest_of(images: Sequence[TableImage]) -> list[Json]:
@@ -90,20 +108,26 @@ def manifest_of(images: Sequence[TableImage]) -> list[Json]:
 def unpack(tables: Sequence[Mapping[str, Json]], image: bytes) -> list[TableImage]:
     """Raises ``ImageDamaged`` where the bytes are not what ``pack`` made for these tables."""
     try:
-        data = zstandard.ZstdDecompressor().decompress(image)
-        if not data.startswith(_MAGIC):
+        lines = zstandard.ZstdDecompressor().decompress(image).split(b"\n")
+        if lines.pop(0) != _MAGIC:
             raise ValueError("not row images")
-        found: list[TableImage] = []
-        at = len(_MAGIC)
-        for table in tables:
-            shape = _shape(table)
-            changes, at = _changes(data, at, shape)
-            found.append(TableImage(shape=shape, changes=tuple(changes)))
-        if at != len(data):
+        rows = chain.from_iterable(json.loads(line, object_hook=_read) for line in lines)
+        found = [_image(table, list(islice(rows, table["rows"]))) for table in tables]
+        if next(rows, None) is not None:
             raise ValueError("more than the manifest says")
-    except (ValueError, KeyError, IndexError, struct.error, zstandard.ZstdError) as error:
+    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise ImageDamaged(f"The row images cannot be read: {error}.") from error
     return found
+
+
+def _image(table: Mapping[str, Json], rows: list[Any]) -> TableImage:
+    if len(rows) != table["rows"]:
+        raise ValueError("less than the manifest says")
+    changes = tuple(
+        Change(tuple(key), before and tuple(before), after and tuple(after))
+        for key, before, after in rows
+    )
+    return TableImage(shape=_shape(table), changes=changes)
 
 
 def _shape(table: Mapping[str, Json]) -> Shape:
@@ -117,24 +141,6 @@ def _shape(table: Mapping[str, Json]) -> Shape:
         generated=tuple(table["generated"]),
         fingerprint=table["fingerprint"],
     )
-
-
-def _changes(data: bytes, at: int, shape: Shape) -> tuple[list[Change], int]:
-    changes: list[Change] = []
-    number = _COUNT.unpack_from(data, at)[0]
-    at += _COUNT.size
-    width = len(shape.columns)
-    for _ in range(number):
-        flags = data[at]
-        key, at = decode(data, at + 1, len(shape.key) if shape.without_rowid else 1)
-        before: Row | None = None
-        after: Row | None = None
-        if flags & 1:
-            before, at = decode(data, at, width)
-        if flags & 2:
-            after, at = decode(data, at, width)
-        changes.append(Change(key, before, after))
-    return changes, at
 
 
 def each(images: Sequence[TableImage]) -> Iterator[tuple[TableImage, Change]]:

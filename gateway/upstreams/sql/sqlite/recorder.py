@@ -92,12 +92,12 @@ class Recorder:
 
     def _note(self, update: apsw.PreUpdate) -> None:
         name = update.table_name
-        if folded(name) == RECEIPTS or name.startswith("sqlite_"):
-            return
-        self.events += 1
         touched = self.tables.get(name)
         if touched is None:
+            if folded(name) == RECEIPTS or name.startswith("sqlite_"):
+                return
             touched = self.tables[name] = Touched()
+        self.events += 1
         opcode = update.opcode
         if opcode == apsw.SQLITE_INSERT:
             touched.inserted += 1

@@ -10,9 +10,10 @@ import apsw
 
 from gateway.model import Conflict, OnConflict
 from gateway.upstreams.sql.sqlite import catalog, orphans, rows
-from gateway.upstreams.sql.sqlite.catalog import quoted
+from gateway.upstreams.sql.sqlite.catalog import Shape, quoted
 from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, shown_row
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
+from gateway.upstreams.sql.sqlite.rows import Key
 
 _TAKEN = frozenset(
     {
@@ -111,41 +112,48 @@ def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
     """Puts the before-images back: first all rows that are in the way go, then all come, so that
     swapped unique values meet no one. False when a row of somebody else's was met."""
     chosen = [item for item in items if item.restore]
-    for item in chosen:
-        if item.now is not None:
-            key = item.change.key
-            if item.image.shape.without_rowid:
-                key = rows.key_of(item.image.shape, item.now)
-            rows.delete(db, item.image.shape, key)
     clean = True
-    for item in chosen:
-        if item.change.before is None:
-            continue
-        try:
-            rows.insert(db, item.image.shape, item.change.key, item.change.before)
-        except apsw.ConstraintError as error:
-            if getattr(error, "extendedresult", 0) in _TAKEN:
-                item.leave("unique", _rival(db, item))
-            else:
-                item.leave("inexact")
-            clean = False
-    return clean and _verified(db, chosen)
-
-
-def _verified(db: apsw.Connection, chosen: Sequence[Item]) -> bool:
-    """Reads every restored row again: a value that did not come back as it was is a conflict."""
-    by_image: dict[int, list[Item]] = {}
-    for item in chosen:
-        by_image.setdefault(id(item.image), []).append(item)
-    clean = True
-    for group in by_image.values():
-        shape = group[0].image.shape
-        found = rows.by_key(db, shape, [item.change.key for item in group])
+    groups = _grouped(chosen)
+    for shape, group in groups:
+        rows.delete(db, shape, [_there(shape, i) for i in group if i.now is not None])
+    for shape, group in groups:
+        inserter = rows.Inserter(db, shape)
         for item in group:
-            now = found.get(item.change.key)
-            if not same(now, item.change.before) and not _moved(item, now, group):
-                item.leave("inexact", now)
+            if item.change.before is None:
+                continue
+            try:
+                inserter.insert(item.change.key, item.change.before)
+            except apsw.ConstraintError as error:
+                if getattr(error, "extendedresult", 0) in _TAKEN:
+                    item.leave("unique", _rival(db, item))
+                else:
+                    item.leave("inexact")
                 clean = False
+    return clean and all(_verified(db, shape, group) for shape, group in groups)
+
+
+def _grouped(items: Sequence[Item]) -> list[tuple[Shape, list[Item]]]:
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        groups.setdefault(id(item.image), []).append(item)
+    return [(group[0].image.shape, group) for group in groups.values()]
+
+
+def _there(shape: Shape, item: Item) -> Key:
+    """The identity of the row that is there now."""
+    assert item.now is not None
+    return rows.key_of(shape, item.now) if shape.without_rowid else item.change.key
+
+
+def _verified(db: apsw.Connection, shape: Shape, group: Sequence[Item]) -> bool:
+    """Reads every restored row again: a value that did not come back as it was is a conflict."""
+    clean = True
+    found = rows.by_key(db, shape, [item.change.key for item in group])
+    for item in group:
+        now = found.get(item.change.key)
+        if not same(now, item.change.before) and not _moved(item, now, group):
+            item.leave("inexact", now)
+            clean = False
     return clean
 
 

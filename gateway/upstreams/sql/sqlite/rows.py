@@ -83,30 +83,39 @@ def plain(cells: Iterable[Cell]) -> tuple[Value, ...]:
     return tuple(c.raw if isinstance(c, RawText) else c for c in cells)
 
 
-def insert(db: apsw.Connection, shape: Shape, key: Key, row: Row) -> None:
-    """OR ABORT: a conflict clause in the table's definition must not replace anybody's row."""
-    columns = [quoted(c) for c in shape.columns]
-    cells = row
-    if not shape.without_rowid and not _numbered(shape, key, row):
-        columns.insert(0, str(shape.rowid))
-        cells = (*key, *row)
-    db.execute(
-        f"INSERT OR ABORT INTO main.{quoted(shape.name)}({', '.join(columns)}) "
-        f"VALUES({', '.join(map(placeholder, cells))})",
-        plain(cells),
-    )
+class Inserter:
+    """Puts rows into one table under their own identities. OR ABORT: a conflict clause in the
+    table's definition must not replace anybody's row."""
+
+    def __init__(self, db: apsw.Connection, shape: Shape) -> None:
+        self._db = db
+        # An INTEGER PRIMARY KEY is the row id itself.
+        self._numbered = not shape.without_rowid and shape.rowid_column is None
+        names = [quoted(c) for c in shape.columns]
+        if self._numbered:
+            names.insert(0, str(shape.rowid))
+        self._into = f"INSERT OR ABORT INTO main.{quoted(shape.name)}({', '.join(names)}) VALUES("
+        self._plain = f"{self._into}{', '.join('?' * len(names))})"
+
+    def insert(self, key: Key, row: Row) -> None:
+        cells = (*key, *row) if self._numbered else row
+        if any(isinstance(cell, RawText) for cell in cells):
+            self._db.execute(f"{self._into}{', '.join(map(placeholder, cells))})", plain(cells))
+        else:
+            self._db.execute(self._plain, cells)
 
 
-def _numbered(shape: Shape, key: Key, row: Row) -> bool:
-    # An INTEGER PRIMARY KEY is the row id itself.
-    if len(shape.key) != 1 or shape.rowid_column is None:
-        return False
-    return row[shape.columns.index(shape.rowid_column)] == key[0]
-
-
-def delete(db: apsw.Connection, shape: Shape, key: Key) -> None:
-    where = matching(shape.key, key) if shape.without_rowid else f"{shape.rowid} = ?"
-    db.execute(f"DELETE FROM main.{quoted(shape.name)} WHERE {where}", plain(key))
+def delete(db: apsw.Connection, shape: Shape, keys: Sequence[Key]) -> None:
+    table = f"main.{quoted(shape.name)}"
+    if shape.without_rowid:
+        for key in keys:
+            db.execute(f"DELETE FROM {table} WHERE {matching(shape.key, key)}", plain(key))
+        return
+    for chunk in chunks(keys):
+        db.execute(
+            f"DELETE FROM {table} WHERE {shape.rowid} IN (SELECT value FROM json_each(?))",
+            (json.dumps([key[0] for key in chunk]),),
+        )
 
 
 def count(db: apsw.Connection, table: str) -> int:
