@@ -7,6 +7,7 @@ move of ``lifecycle`` or one call across a Protocol. Nothing here knows a databa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from gateway.interfaces import (
     Upstream,
     no_probe,
 )
-from gateway.lifecycle import RUNNING, SETTLED, State
+from gateway.lifecycle import RUNNING, SETTLED, IllegalMove, State
 from gateway.model import (
     Action,
     ActionClass,
@@ -344,9 +345,11 @@ class Pipeline:
         if record is None:
             return None
         if record.state is State.HELD:
-            await self._store.refuse(
-                record.call, Deny(reason="cancelled", detail="The held call was cancelled.")
-            )
+            # An approval that comes first has moved the call on: then there is nothing to refuse.
+            with contextlib.suppress(IllegalMove):
+                await self._store.refuse(
+                    record.call, Deny(reason="cancelled", detail="The held call was cancelled.")
+                )
         elif record.state in RUNNING:
             await self._flights.cancel(id)
         return await self._store.call(id)

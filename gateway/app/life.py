@@ -16,15 +16,14 @@ from gateway.app.parts import Parts
 from gateway.config import Config
 from gateway.demo.shop import seed_shop
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import (
-    AuditStore,
-)
+from gateway.interfaces import ApprovalStore, AuditStore, Clock
 from gateway.policy.rego import EmbeddedPolicy
 
 log = structlog.get_logger("holdfast")
 
 RECOVERY_EVERY_S = 5.0
 EXPIRY_EVERY_S = 300.0
+APPROVALS_EVERY_S = 30.0
 CHECKPOINT_EVERY_S = 60.0
 
 
@@ -62,6 +61,7 @@ def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:
     work = [
         parts.recovery.watch(RECOVERY_EVERY_S),
         _every(EXPIRY_EVERY_S, lambda: parts.store.expire_snapshots(parts.clock.now())),
+        _every(APPROVALS_EVERY_S, lambda: expire_approvals(parts.store, parts.clock)),
     ]
     if isinstance(parts.policy, EmbeddedPolicy) and parts.config.policy.watch:
         work.append(parts.policy.watch())
@@ -84,6 +84,15 @@ async def _stop(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def expire_approvals(store: ApprovalStore, clock: Clock) -> None:
+    """Refuses the held calls whose approval nobody gave in time."""
+    now = clock.now()
+    for approval in await store.approvals():
+        if approval.expires_at <= now:
+            # A decision that comes too late expires the approval, whatever it says.
+            await store.decide_approval(approval.id, approve=False, by="gateway", note=None)
 
 
 class Checkpoints:

@@ -10,6 +10,7 @@ from gateway.model import (
     Approval,
     Call,
     Deny,
+    EffectState,
     Freeze,
     Hold,
     Intent,
@@ -49,21 +50,7 @@ def hold(
         return taken
     if t.head(call.id) is not None:
         raise IllegalMove("a recorded call may not be held again")
-    ttl = hold.obligations.approval_ttl
-    expires_at = now + (default_ttl if ttl is None else timedelta(seconds=ttl))
-    approval = ApprovalRow(
-        id=f"apr_{call.id.removeprefix('call_')}",
-        call=call.id,
-        digest=call.digest,
-        revision=hold.revision,
-        reasons=dumped(list(hold.reasons)),
-        obligations=dumped(obligations_json(hold.obligations)),
-        state="waiting",
-        created_at=stamp(now),
-        expires_at=stamp(expires_at),
-        decided_by=None,
-        note=None,
-    )
+    approval = _waiting(call, hold, now, default_ttl)
     extent = None if measured is None else measured.as_json()
     moved = write_move(
         t,
@@ -79,13 +66,6 @@ def hold(
         measured=extent,
         **about(reach),
     )
-    decision = {
-        "decision": "hold",
-        "reason": None,
-        "reasons": list(hold.reasons),
-        "obligations": obligations_json(hold.obligations),
-        "revision": hold.revision,
-    }
     row = new_row(
         call,
         State.HELD,
@@ -93,13 +73,41 @@ def hold(
         now,
         action=action,
         reach=reach,
-        decision=decision,
+        decision=_as_json(hold),
         approval=approval.id,
         measured=dumped_or_none(extent),
     )
     t.add_call(row)
     t.add_approval(approval)
     return approval_of(approval, stamp(now))
+
+
+def _as_json(hold: Hold) -> dict[str, Json]:
+    return {
+        "decision": "hold",
+        "reason": None,
+        "reasons": list(hold.reasons),
+        "obligations": obligations_json(hold.obligations),
+        "revision": hold.revision,
+    }
+
+
+def _waiting(call: Call, hold: Hold, now: datetime, default_ttl: timedelta) -> ApprovalRow:
+    ttl = hold.obligations.approval_ttl
+    expires_at = now + (default_ttl if ttl is None else timedelta(seconds=ttl))
+    return ApprovalRow(
+        id=f"apr_{call.id.removeprefix('call_')}",
+        call=call.id,
+        digest=call.digest,
+        revision=hold.revision,
+        reasons=dumped(list(hold.reasons)),
+        obligations=dumped(obligations_json(hold.obligations)),
+        state="waiting",
+        created_at=stamp(now),
+        expires_at=stamp(expires_at),
+        decided_by=None,
+        note=None,
+    )
 
 
 def _taken(t: Tables, call: Call) -> Deny | None:
@@ -124,11 +132,13 @@ def _taken(t: Tables, call: Call) -> Deny | None:
             detail="The call with this key has an unknown outcome. Ask for its state before "
             "anything is repeated.",
             extra=extra,
+            effect=EffectState.UNKNOWN,
         )
     return Deny(
         reason="idempotency.in_progress",
         detail="The call with this key was accepted. Ask again for its outcome.",
         extra=extra,
+        effect=EffectState.UNKNOWN,
     )
 
 

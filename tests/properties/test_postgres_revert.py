@@ -24,7 +24,7 @@ from gateway.model import OnConflict, Undo
 from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
-CASES = int(os.environ.get("HOLDFAST_CASES", "330"))
+CASES = int(os.environ.get("HOLDFAST_CASES") or 330)
 
 Dump = dict[str, list[bytes]]
 

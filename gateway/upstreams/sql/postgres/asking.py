@@ -38,8 +38,9 @@ _LOUD = (
     f", CASE WHEN {_MAY_BE_QUIET} THEN "
     f"{_set('log_min_messages', _kept('holdfast.log_min_messages'))} END"
 )
-# Classes of SQLSTATE that speak about the statement, not about the server.
-_ABOUT_THE_TEXT = re.compile(r"0A|21|22|23|2F|38|39|3F|42|44|54|P0")
+# Classes of SQLSTATE that speak about the statement, not about the server (42P05: the name of the
+# prepared statement is in use, which is ours).
+_ABOUT_THE_TEXT = re.compile(r"(?!42P05)(?:0A|21|22|23|2F|38|39|3F|42|44|54|P0)")
 
 
 async def printed(

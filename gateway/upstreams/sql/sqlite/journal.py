@@ -87,10 +87,11 @@ class Journals:
         if not _NAME.fullmatch(name):
             return EffectState.UNKNOWN
         waiting = self.putback(name)
+        void = waiting.with_name(f"{name}.void")
         try:
-            waiting.rename(waiting.with_suffix(".void"))
+            waiting.rename(void)
         except FileNotFoundError:
-            return EffectState.APPLIED
+            return EffectState.NONE if void.exists() else EffectState.APPLIED
         except OSError:
             return EffectState.UNKNOWN
         return EffectState.NONE

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import threading
 
 import psycopg
@@ -103,29 +102,6 @@ async def test_leaving_without_commit_rolls_back(case: Case) -> None:
         ran = await case.attempt(session, "DELETE FROM t").run()
         assert ran.measured.rows == 200
     assert case.dump() == before
-
-
-@pytest.mark.parametrize(
-    ("statement", "share"),
-    [
-        ("DELETE FROM t WHERE id <= 50", 0.25),
-        ("DELETE FROM t", 1.0),
-        ("DELETE FROM t WHERE id <= 10", 0.0),
-        ("INSERT INTO t SELECT i, 1 FROM generate_series(1000, 1100) i", 0.0),
-    ],
-)
-async def test_the_share_of_a_table_is_measured_for_more_than_a_few_rows(
-    case: Case, statement: str, share: float
-) -> None:
-    case.setup(_T)
-    assert (await case.call(statement)).ran.measured.share == pytest.approx(share)
-
-
-async def test_counters_of_an_earlier_transaction_are_not_counted_again(case: Case) -> None:
-    case.setup(_T)
-    for id in range(1, 5):
-        done = await case.call(f"DELETE FROM t WHERE id = {id}")
-        assert done.ran.measured.rows == 1
 
 
 async def test_a_stricter_judgement_inside_the_transaction_stops_the_call(case: Case) -> None:
@@ -237,76 +213,6 @@ async def test_a_call_that_policy_lets_run_without_undo_runs(case: Case) -> None
 
 async def _truncates(session: Session) -> tuple[Line, ...]:
     return (Line(verb="truncate", text="TRUNCATE t"),)
-
-
-async def test_the_receipt_tells_what_became_of_the_transaction(case: Case) -> None:
-    case.setup(_T)
-    done = await case.call("DELETE FROM t WHERE id = 1")
-    assert await case.ask(done.receipt) is EffectState.APPLIED
-    async with case.agents.session() as session:
-        attempt = case.attempt(session, "DELETE FROM t WHERE id = 2")
-        await attempt.run()
-        captured = await attempt.capture()
-        assert not isinstance(captured, Deny)
-        assert await case.ask(captured.receipt) is EffectState.UNKNOWN  # it still runs
-    assert await case.ask(captured.receipt) is EffectState.NONE
-    assert await case.ask("99999999999") is EffectState.UNKNOWN  # not from this server
-    assert await case.ask("call_1") is EffectState.UNKNOWN
-
-
-async def test_a_connection_lost_before_commit_is_a_proven_failure(case: Case) -> None:
-    case.setup(_T)
-    before = case.dump()
-    async with case.agents.session() as session:
-        attempt = case.attempt(session, "DELETE FROM t")
-        await attempt.run()
-        captured = await attempt.capture()
-        assert not isinstance(captured, Deny)
-        case.admin.execute("SELECT pg_terminate_backend(%s)", (session.pid,))
-        await asyncio.sleep(0.1)
-        outcome = await attempt.commit(_permit())
-    assert (outcome.state, outcome.effect) == (State.FAILED, EffectState.NONE)
-    assert case.dump() == before
-
-
-async def test_a_connection_lost_after_commit_is_still_a_success(case: Case) -> None:
-    case.setup(_T)
-    async with case.agents.session() as session:
-        attempt = case.attempt(session, "DELETE FROM t")
-        await attempt.run()
-        captured = await attempt.capture()
-        assert not isinstance(captured, Deny)
-
-        async def command(text: str) -> str:
-            await session.run(text)
-            case.admin.execute("SELECT pg_terminate_backend(%s)", (session.pid,))
-            await session.run("SELECT 1")
-            raise AssertionError("the connection is alive")
-
-        session.command = command  # type: ignore[method-assign]
-        outcome = await attempt.commit(_permit())
-    assert (outcome.state, outcome.effect) == (State.SUCCEEDED, EffectState.APPLIED)
-
-
-async def test_an_outcome_that_nobody_can_tell_is_unknown(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case.setup(_T)
-    monkeypatch.setattr("gateway.upstreams.sql.postgres.landing._PATIENCE_S", (0.0, 0.01))
-
-    async def ask(receipt: str) -> EffectState:
-        return EffectState.UNKNOWN
-
-    case.ask = ask  # type: ignore[method-assign]
-    async with case.agents.session() as session:
-        attempt = case.attempt(session, "DELETE FROM t")
-        await attempt.run()
-        assert not isinstance(await attempt.capture(), Deny)
-        case.admin.execute("SELECT pg_terminate_backend(%s)", (session.pid,))
-        outcome = await attempt.commit(_permit())
-    assert (outcome.state, outcome.effect) == (State.UNKNOWN, EffectState.UNKNOWN)
-    assert outcome.refusal is not None
-    assert outcome.refusal.reason == "outcome.unknown"
 
 
 def test_parameters_become_text() -> None:

@@ -18,7 +18,6 @@ CREATE TABLE p(id int PRIMARY KEY, v text);
 CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p);
 INSERT INTO p VALUES (1, 'a'), (2, 'b'); INSERT INTO c VALUES (1, 1);
 """
-_BAG = "CREATE TABLE bag(v text, n int); INSERT INTO bag VALUES ('a', 1), ('a', 1), ('b', 2)"
 
 
 async def test_a_row_that_others_changed_stops_the_whole_revert(case: Case) -> None:
@@ -109,79 +108,6 @@ async def test_a_unique_value_that_others_used_again_is_a_conflict(case: Case) -
     assert case.admin.execute("SELECT id, code FROM t WHERE id IN (3, 5)").fetchall() == [(5, "x")]
 
 
-async def test_a_deferrable_unique_value_is_checked_although_triggers_are_off(case: Case) -> None:
-    case.setup(
-        "CREATE TABLE t(id int PRIMARY KEY, code text UNIQUE DEFERRABLE INITIALLY DEFERRED);"
-        "INSERT INTO t VALUES (1, 'a'), (2, 'b')"
-    )
-    done = await case.call("DELETE FROM t WHERE id = 1")
-    case.admin.execute("INSERT INTO t VALUES (3, 'a')")
-    for mode in OnConflict:
-        assert (await case.revert(done.undo, mode=mode)).whys == ["unique"]
-    assert case.admin.execute("SELECT id FROM t ORDER BY id").fetchall() == [(2,), (3,)]
-
-
-async def test_an_inserted_row_that_others_refer_to_is_not_taken_away(case: Case) -> None:
-    case.setup(_FAMILY)
-    done = await case.call("INSERT INTO p VALUES (3, 'c'), (4, 'd')")
-    case.admin.execute("INSERT INTO c VALUES (9, 3)")
-    there = case.dump()
-    assert (await case.revert(done.undo)).whys == ["referenced"]
-    assert case.dump() == there
-    forced = await case.revert(done.undo, mode=OnConflict.FORCE)
-    assert (forced.states, forced.steps[0].restored) == (["partial"], 1)
-    assert case.admin.execute("SELECT max(id) FROM p").fetchone() == (3,)
-
-
-async def test_a_deleted_row_whose_parent_is_gone_is_not_put_back(case: Case) -> None:
-    case.setup(_FAMILY)
-    done = await case.call("DELETE FROM c WHERE id = 1")
-    case.admin.execute("DELETE FROM p WHERE id = 1")
-    there = case.dump()
-    for mode in OnConflict:
-        assert (await case.revert(done.undo, mode=mode)).whys == ["orphan"]
-        assert case.dump() == there
-
-
-async def test_leaving_a_parent_leaves_its_children_too(case: Case) -> None:
-    case.setup(
-        "CREATE TABLE p(id int PRIMARY KEY, code int UNIQUE);"
-        "CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);"
-        "INSERT INTO p VALUES (1, 10), (2, 20); INSERT INTO c VALUES (1, 1), (2, 2)"
-    )
-    done = await case.call("DELETE FROM p")
-    case.admin.execute("INSERT INTO p VALUES (7, 10)")
-    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
-    assert reverted.whys == ["orphan", "unique"]
-    assert case.dump()["public.c"] == [b"", b"2\t2"]
-    assert case.dump()["public.p"] == [b"", b"2\t20", b"7\t10"]
-
-
-async def test_equal_copies_without_a_key_are_counted(case: Case) -> None:
-    case.setup(_BAG)
-    before = case.dump()
-    done = await case.call("UPDATE bag SET v = 'b', n = 2 WHERE v = 'a'")
-    case.admin.execute("INSERT INTO bag VALUES ('b', 2), ('new', 0)")
-    assert (await case.revert(done.undo)).states == ["reverted"]
-    case.admin.execute("DELETE FROM bag WHERE v = 'new'")
-    case.admin.execute("DELETE FROM bag WHERE ctid = (SELECT max(ctid) FROM bag WHERE v = 'b')")
-    assert case.dump() == before
-
-
-async def test_a_missing_copy_without_a_key_leaves_the_table_alone(case: Case) -> None:
-    case.setup(_BAG)
-    done = await case.call("UPDATE bag SET v = 'z', n = n + 5")
-    case.admin.execute("UPDATE bag SET v = 'theirs' WHERE n = 7")
-    there = case.dump()
-    for mode, whys in (
-        (OnConflict.ABORT, ["changed"]),
-        (OnConflict.SKIP, ["changed", "linked"]),
-        (OnConflict.FORCE, ["changed", "linked"]),
-    ):
-        assert (await case.revert(done.undo, mode=mode)).whys == whys
-        assert case.dump() == there
-
-
 async def test_a_row_that_changed_its_key_comes_back_whole_or_not_at_all(case: Case) -> None:
     case.setup(_T)
     done = await case.call("UPDATE t SET id = 60 WHERE id = 6", "UPDATE t SET v = 'a' WHERE id = 1")
@@ -190,26 +116,6 @@ async def test_a_row_that_changed_its_key_comes_back_whole_or_not_at_all(case: C
     assert reverted.states == ["partial"]
     there = case.admin.execute("SELECT id, v FROM t WHERE id IN (1, 6, 60) ORDER BY id")
     assert there.fetchall() == [(1, "v1"), (60, "theirs")]
-
-
-async def test_a_row_already_as_before_needs_nothing(case: Case) -> None:
-    case.setup(_T)
-    before = case.dump()
-    done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 2")
-    case.admin.execute("UPDATE t SET v = 'v1' WHERE id = 1")
-    reverted = await case.revert(done.undo)
-    assert (reverted.states, reverted.steps[0].restored) == (["reverted"], 1)
-    assert case.dump() == before
-
-
-async def test_values_that_compare_equal_are_still_told_apart(case: Case) -> None:
-    case.setup(
-        "CREATE TABLE t(id int PRIMARY KEY, n numeric, f float8, i interval);"
-        "INSERT INTO t VALUES (1, 1.0, 0, '1 mon'), (2, 1.0, 0, '1 mon')"
-    )
-    done = await case.call("UPDATE t SET n = 2")
-    case.admin.execute("UPDATE t SET n = 2.00 WHERE id = 1; UPDATE t SET f = '-0' WHERE id = 2")
-    assert len((await case.revert(done.undo)).steps[0].conflicts) == 2
 
 
 async def test_a_chain_is_taken_back_newest_first(case: Case) -> None:

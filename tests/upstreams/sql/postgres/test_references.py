@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from gateway.errors import UpstreamError
+from gateway.model import OnConflict
+from tests.fixtures.postgres_case import Case
+
+_FAMILY = """
+CREATE TABLE p(id int PRIMARY KEY, v text);
+CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p);
+INSERT INTO p VALUES (1, 'a'), (2, 'b'); INSERT INTO c VALUES (1, 1);
+"""
+
+
+async def test_an_inserted_row_that_others_refer_to_is_not_taken_away(case: Case) -> None:
+    case.setup(_FAMILY)
+    done = await case.call("INSERT INTO p VALUES (3, 'c'), (4, 'd')")
+    case.admin.execute("INSERT INTO c VALUES (9, 3)")
+    there = case.dump()
+    assert (await case.revert(done.undo)).whys == ["referenced"]
+    assert case.dump() == there
+    forced = await case.revert(done.undo, mode=OnConflict.FORCE)
+    assert (forced.states, forced.steps[0].restored) == (["partial"], 1)
+    assert case.admin.execute("SELECT max(id) FROM p").fetchone() == (3,)
+
+
+async def test_a_deleted_row_whose_parent_is_gone_is_not_put_back(case: Case) -> None:
+    case.setup(_FAMILY)
+    done = await case.call("DELETE FROM c WHERE id = 1")
+    case.admin.execute("DELETE FROM p WHERE id = 1")
+    there = case.dump()
+    for mode in OnConflict:
+        assert (await case.revert(done.undo, mode=mode)).whys == ["orphan"]
+        assert case.dump() == there
+
+
+async def test_leaving_a_parent_leaves_its_children_too(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE p(id int PRIMARY KEY, code int UNIQUE);"
+        "CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);"
+        "INSERT INTO p VALUES (1, 10), (2, 20); INSERT INTO c VALUES (1, 1), (2, 2)"
+    )
+    done = await case.call("DELETE FROM p")
+    case.admin.execute("INSERT INTO p VALUES (7, 10)")
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert reverted.whys == ["orphan", "unique"]
+    assert case.dump()["public.c"] == [b"", b"2\t2"]
+    assert case.dump()["public.p"] == [b"", b"2\t20", b"7\t10"]
+
+
+async def test_a_parent_that_others_are_deleting_is_waited_for(case: Case) -> None:
+    case.setup(_FAMILY)
+    done = await case.call("DELETE FROM c WHERE id = 1")
+    with psycopg.connect(case.server.url(case.database)) as other:
+        other.execute("DELETE FROM p WHERE id = 1")
+        with pytest.raises(UpstreamError) as error:
+            await case.revert(done.undo)
+        other.rollback()
+    assert error.value.reason == "upstream.timeout"
+    assert (await case.revert(done.undo)).states == ["reverted"]
+
+
+async def test_keys_over_several_columns_and_partitions_are_kept_intact(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE p(id int, r text, PRIMARY KEY (id, r)) PARTITION BY LIST (r);"
+        "CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a');"
+        "CREATE TABLE p_b PARTITION OF p FOR VALUES IN ('b');"
+        "CREATE TABLE c(id int PRIMARY KEY, region text, pid int,"
+        " FOREIGN KEY (region, pid) REFERENCES p(r, id));"
+        "INSERT INTO p VALUES (1, 'a'), (2, 'b'); INSERT INTO c VALUES (1, 'a', 1)"
+    )
+    added = await case.call("INSERT INTO p VALUES (3, 'b')")
+    gone = await case.call("DELETE FROM c WHERE id = 1")
+    case.admin.execute("INSERT INTO c VALUES (5, 'b', 3), (6, 'b', NULL); DELETE FROM p_a")
+    there = case.dump()
+    assert (await case.revert(added.undo)).whys == ["referenced"]
+    assert (await case.revert(gone.undo)).whys == ["orphan"]
+    assert case.dump() == there

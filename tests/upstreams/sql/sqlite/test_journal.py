@@ -1,0 +1,50 @@
+"""Journals are kept only where they can be put back."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.model import Deny, EffectState
+from gateway.upstreams.sql.sqlite.journal import Journals
+
+
+@pytest.mark.parametrize(
+    ("pragma", "keepable"),
+    [
+        ("user_version", True),
+        ("journal_mode = wal", False),
+        ("journal_mode = memory", False),
+        ("journal_mode = truncate", False),
+        ("synchronous = off", False),
+        ("locking_mode = exclusive", False),
+    ],
+)
+def test_only_a_synced_journal_that_is_deleted_is_kept(
+    tmp_path: Path, pragma: str, keepable: bool
+) -> None:
+    db = apsw.Connection(str(tmp_path / "a.db"))
+    db.execute(f"CREATE TABLE t(a); PRAGMA {pragma}")
+    journals = Journals(tmp_path / "a.db", tmp_path)
+    db.execute("BEGIN IMMEDIATE; INSERT INTO t VALUES(1)")
+    assert isinstance(journals.keep(db, "call"), Deny) is not keepable
+    assert isinstance(journals.keep(db, "../call"), Deny)
+    db.execute("ROLLBACK")
+    db.close()
+
+
+def test_what_waits_to_be_put_back_is_voided_when_asked_and_never_pruned(tmp_path: Path) -> None:
+    journals = Journals(tmp_path / "a.db", tmp_path)
+    for name in ("a.journal", "b.putback"):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (0, 0))
+    journals.prune(datetime(2026, 1, 1, tzinfo=UTC))
+    assert [p.name for p in tmp_path.iterdir()] == ["b.putback"]
+    assert journals.happened("putback:b") is EffectState.NONE
+    assert journals.happened("putback:b") is EffectState.NONE
+    assert journals.happened("putback:c") is EffectState.APPLIED
+    assert journals.happened("putback:../x") is EffectState.UNKNOWN
