@@ -16,7 +16,8 @@ from gateway.app.parts import Parts
 from gateway.config import Config
 from gateway.demo.shop import seed_shop
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import ApprovalStore, AuditStore, Clock
+from gateway.interfaces import AuditStore, Clock, Store
+from gateway.lifecycle import State
 from gateway.policy.rego import EmbeddedPolicy
 
 log = structlog.get_logger("holdfast")
@@ -86,11 +87,12 @@ async def _stop(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def expire_approvals(store: ApprovalStore, clock: Clock) -> None:
+async def expire_approvals(store: Store, clock: Clock) -> None:
     """Refuses the held calls whose approval nobody gave in time."""
-    now = clock.now()
-    for approval in await store.approvals():
-        if approval.expires_at <= now:
+    held, _ = await store.calls(states=(State.HELD,), limit=1000)
+    for record in held:
+        approval = await store.approval(record.approval) if record.approval else None
+        if approval is not None and approval.expires_at <= clock.now():
             # A decision that comes too late expires the approval, whatever it says.
             await store.decide_approval(approval.id, approve=False, by="gateway", note=None)
 

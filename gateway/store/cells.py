@@ -123,6 +123,7 @@ def record_of(row: CallRow, now: str) -> CallRecord:
         reverted_by=row.reverted_by,
         lease_until=timed_or_none(row.lease_until),
         updated_at=timed(row.updated_at),
+        approval=row.approval,
     )
 
 

@@ -13,6 +13,39 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/deciding.py": ("tests/test_pipeline.py", "a part of the walk"),
     "gateway/outcomes.py": ("tests/test_pipeline.py", "a part of the walk"),
     "gateway/selection.py": ("tests/test_revert.py", "a part of the walk back"),
+    "gateway/store/approving.py": ("tests/store/test_starting.py", "a move, tested on both stores"),
+    "gateway/store/cells.py": ("tests/store/test_listing.py", "what is written is read back there"),
+    "gateway/store/freezing.py": ("tests/store/test_landing.py", "a move, tested on both stores"),
+    "gateway/store/memory.py": ("tests/store/conftest.py", "half of the contract suite runs on it"),
+    "gateway/store/queries.py": ("tests/store/test_sqlite.py", "every query runs there"),
+    "gateway/store/refusing.py": ("tests/store/test_starting.py", "a move, tested on both stores"),
+    "gateway/store/sqlite_tables.py": ("tests/store/conftest.py", "the suite runs on it"),
+    "gateway/store/trail.py": ("tests/store/test_landing.py", "every move is looked up in the log"),
+    "gateway/store/transactional.py": ("tests/store/conftest.py", "both stores are made of it"),
+    "gateway/upstreams/sql/sqlite/effects.py": (
+        "tests/upstreams/sql/sqlite/test_judge.py",
+        "its answers are the judge's",
+    ),
+    "gateway/upstreams/sql/sqlite/execution.py": (
+        "tests/upstreams/sql/sqlite/test_attempt.py",
+        "runs inside an attempt only",
+    ),
+    "gateway/upstreams/sql/sqlite/facts.py": (
+        "tests/upstreams/sql/sqlite/test_judge.py",
+        "its answers are the judge's",
+    ),
+    "gateway/upstreams/sql/sqlite/orphans.py": (
+        "tests/upstreams/sql/sqlite/test_unwind.py",
+        "looks for orphans inside a revert",
+    ),
+    "gateway/upstreams/sql/sqlite/restore.py": (
+        "tests/upstreams/sql/sqlite/test_unwind.py",
+        "restores inside a revert",
+    ),
+    "gateway/upstreams/sql/sqlite/transaction.py": (
+        "tests/upstreams/sql/sqlite/test_attempt.py",
+        "runs inside an attempt only",
+    ),
     "gateway/steps.py": ("tests/test_revert.py", "a part of the walk back"),
 }
 

@@ -25,8 +25,8 @@ QUERY_NODES = frozenset(
     ResTarget MultiAssignRef SetToDefault OnConflictClause InferClause IndexElem
     ReturningClause ReturningOption LockingClause
     WithClause CommonTableExpr CTESearchClause CTECycleClause
-    RangeVar RangeSubselect RangeFunction ColumnDef RangeTableSample RangeTableFunc RangeTableFuncCol
-    JoinExpr Alias SortBy WindowDef GroupingSet GroupingFunc
+    RangeVar RangeSubselect RangeFunction ColumnDef RangeTableSample RangeTableFunc
+    RangeTableFuncCol JoinExpr Alias SortBy WindowDef GroupingSet GroupingFunc
     ColumnRef A_Star A_Const ParamRef A_Expr BoolExpr FuncCall NamedArgExpr A_Indirection
     A_Indices A_ArrayExpr TypeCast TypeName CollateClause CaseExpr CaseWhen CoalesceExpr
     MinMaxExpr NullTest BooleanTest SubLink RowExpr SQLValueFunction MergeSupportFunc
