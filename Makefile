@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 CONFIG ?= config.example.yaml
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench lock schema format clean
@@ -17,7 +18,7 @@ run: $(RUNTIME) ## serves the demo shop on http://127.0.0.1:8400
 	@exec $(BIN)/holdfast serve --config $(CONFIG)
 
 test: $(DEV) ## runs the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(DEV) ## format, lint, types, import rules, tests
 	$(BIN)/ruff format --check .
