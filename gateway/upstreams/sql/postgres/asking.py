@@ -61,18 +61,29 @@ async def printed(
     finally:
         connection.remove_notice_handler(listen)
     if error is not None:
-        if _ABOUT_THE_TEXT.match(error.sqlstate or ""):
-            detail = f"PostgreSQL says: {error.diag.message_primary}."
-            return Deny(reason="sql.unparsable", detail=detail)
-        raise error
+        return _refusal(error)
     # Ours, and that of the statement that sets the settings back. More means that analysing ours
     # has run further queries.
-    if len(trees) != 2:
-        return Deny(
-            reason="action.unsupported",
-            detail="Reading the statement runs code that cannot be judged.",
-        )
-    return trees[0]
+    return trees[0] if len(trees) == 2 else _runs_code()
+
+
+def _refusal(error: psycopg.Error) -> Deny:
+    """What an error says about the statement. Raises it when it speaks of something else."""
+    said = error.diag.message_primary
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Deny(reason="upstream.failed", detail=f"PostgreSQL refuses: {said}.")
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return _runs_code()
+    if _ABOUT_THE_TEXT.match(error.sqlstate or ""):
+        return Deny(reason="sql.unparsable", detail=f"PostgreSQL says: {said}.")
+    raise error
+
+
+def _runs_code() -> Deny:
+    return Deny(
+        reason="action.unsupported",
+        detail="Reading the statement runs code that cannot be judged.",
+    )
 
 
 async def _exchange(

@@ -26,7 +26,7 @@ from gateway.upstreams.sql.worker import ParseWorker
 _VERBS = {UPDATE: "update", INSERT: "insert", DELETE: "delete", MERGE: "merge"}
 _ACL_SELECT = 1 << 1
 _OWN_SCHEMAS = frozenset({"pg_catalog", "information_schema"})
-_LARGE_TREE = 100_000  # characters; smaller ones are read in a few milliseconds
+_LARGE_TREE = 40_000  # characters; smaller ones are read in a few milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

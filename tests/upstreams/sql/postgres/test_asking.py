@@ -70,6 +70,18 @@ async def test_what_the_server_does_not_take_is_a_refusal_with_its_words(
     assert "PostgreSQL says" in answer.detail
 
 
+async def test_what_the_role_may_not_name_is_the_targets_refusal(connection: Connection) -> None:
+    await connection.execute("ROLLBACK")
+    await connection.execute("BEGIN")
+    await connection.execute("CREATE ROLE asking_role; CREATE SCHEMA closed")
+    await connection.execute("CREATE TABLE closed.t (id int); SET LOCAL ROLE asking_role")
+
+    answer = await printed(connection, "SELECT * FROM closed.t")
+
+    assert isinstance(answer, Deny)
+    assert answer.reason == "upstream.failed"
+
+
 async def test_nothing_runs(connection: Connection) -> None:
     await connection.execute("ROLLBACK")
     await connection.execute("BEGIN")

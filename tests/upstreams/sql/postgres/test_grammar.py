@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.model import Deny
 from gateway.upstreams.sql.postgres.grammar import _written, read
 from gateway.upstreams.sql.postgres.libpg import pg
 from gateway.upstreams.sql.postgres.written import Change, Grammar, Written
+from gateway.upstreams.sql.worker import SMALL_TEXT
 
 
 def grammar(sql: str) -> Grammar:
@@ -153,3 +156,85 @@ def test_functions_and_types_that_the_text_spells_are_told() -> None:
 
     assert found.functions == {"f", "g", "h"}
     assert found.types == {"mood", "Q"}
+
+
+WORDS = [
+    "SELECT",
+    "INSERT",
+    "INTO",
+    "UPDATE",
+    "DELETE",
+    "FROM",
+    "WHERE",
+    "SET",
+    "VALUES",
+    "WITH",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "(",
+    ")",
+    ",",
+    ";",
+    "*",
+    "=",
+    "1",
+    "'x'",
+    "$1",
+    "$2",
+    "t",
+    "a",
+    "b.c",
+    "nextval('s')",
+    "f(1)",
+    "EXPLAIN",
+    "ANALYZE",
+    "CREATE",
+    "TABLE",
+    "DROP",
+    "FOR",
+    "UPDATE",
+    "RETURNING",
+    "LIMIT",
+    "/*",
+    "*/",
+    "--",
+    '"',
+    "$$",
+    "E'\\\\'",
+    "::",
+    "int",
+    "UNION",
+    "MERGE",
+    "USING",
+    "ON",
+    "WHEN",
+    "MATCHED",
+    "THEN",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join))
+def test_every_text_is_read_or_refused(sql: str) -> None:
+    found = read(sql, 1 << 20)
+
+    assert isinstance(found, Grammar | Deny)
+    if isinstance(found, Grammar):
+        assert found.statements
+        for statement in found.statements:
+            again = read(statement.sql, 1 << 20)
+            # A statement on its own means what it meant in its text.
+            if isinstance(again, Grammar):
+                assert [s.verb for s in again.statements] == [statement.verb]
+                assert again.statements[0].changes == statement.changes
+            else:
+                assert again.reason == "malformed", "its parameters may start later"
+
+
+@pytest.mark.parametrize("part", ["1+", "NOT ", "- ", "1||", "a::int::", "(SELECT ", "a AND NOT "])
+@pytest.mark.parametrize("start", ["SELECT ", "EXPLAIN SELECT ", "DELETE FROM t WHERE "])
+def test_texts_that_are_parsed_in_place_are_safe_however_deep(start: str, part: str) -> None:
+    sql = (start + part * SMALL_TEXT)[:SMALL_TEXT]
+    for text in (sql, sql.rstrip("+-|: ") + " a"):
+        assert isinstance(read(text, 1 << 20), Grammar | Deny)
