@@ -88,6 +88,14 @@ class Decider:
         stopped = self._judges.frozen(reach, context.freezes, context.time)
         if stopped is not None:
             return replace(stopped, revision=decision.revision)
+        if decision.obligations.rehearse or decision.obligations.redact:
+            # Demanded and not done would be worse than refused.
+            return Deny(
+                reason="policy.unavailable",
+                detail="Policy demands that the undo is rehearsed or that columns are redacted, "
+                "which this version cannot do.",
+                revision=decision.revision,
+            )
         irreversible = action.reversibility is Reversibility.IRREVERSIBLE
         if irreversible and not decision.obligations.irreversible:
             return Deny(

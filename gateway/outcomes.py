@@ -29,20 +29,11 @@ def decision_json(decision: Decision) -> dict[str, Json]:
             "obligations": {},
             "revision": decision.revision,
         }
-    o = decision.obligations
     return {
         "decision": "hold" if isinstance(decision, Hold) else "allow",
         "reason": None,
         "reasons": list(decision.reasons),
-        "obligations": {
-            "max_rows": o.max_rows,
-            "max_share": o.max_share,
-            "rehearse": o.rehearse,
-            "irreversible": o.irreversible,
-            "approvers": list(o.approvers),
-            "approval_ttl": o.approval_ttl,
-            "redact": list(o.redact),
-        },
+        "obligations": decision.obligations.as_json(),
         "revision": decision.revision,
     }
 

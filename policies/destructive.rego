@@ -34,7 +34,6 @@ hold contains reason if {
 obligations := {
 	"max_rows": care.max_rows,
 	"max_share": care.max_share,
-	"rehearse": care.rehearse,
 	"approvers": data.approvals.approvers,
 	"approval_ttl": data.approvals.ttl,
 } if {

@@ -8,7 +8,6 @@ test_a_bounded_delete_has_to_stay_small if {
 	got.allow
 	got.obligations.max_rows == 50
 	got.obligations.max_share == 0.2
-	got.obligations.rehearse
 }
 
 test_an_unbounded_delete_in_production_is_denied if {

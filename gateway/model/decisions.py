@@ -20,6 +20,25 @@ class Obligations:
     approval_ttl: int | None = None  # seconds
     redact: tuple[str, ...] = ()
 
+    def as_json(self) -> dict[str, Json]:
+        """What is demanded, under the contract's names, and nothing that is not."""
+        every: dict[str, Json] = {
+            "max_rows": self.max_rows,
+            "max_share": self.max_share,
+            "rehearse": self.rehearse,
+            "irreversible": self.irreversible or None,
+            "approvers": list(self.approvers) or None,
+            "approval_ttl": self.approval_ttl,
+            "redact": list(self.redact) or None,
+        }
+        return {name: value for name, value in every.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Obligations:
+        """What ``as_json`` wrote."""
+        lists = {name: tuple(data.get(name, ())) for name in ("approvers", "redact")}
+        return cls(**{**data, **lists})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from gateway.interfaces import Context
-from gateway.model import Action, Approval, Call, Freeze, Json, Measured, Obligations, SqlAction
+from gateway.model import Action, Approval, Call, Freeze, Json, Measured, SqlAction
 
 MAX_DEPTH = 64
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
@@ -140,20 +140,6 @@ def _approval(approval: Approval | None) -> dict[str, Json] | None:
         "decided_by": approval.decided_by,
         "expires_at": _time(approval.expires_at),
     }
-
-
-def obligations_json(obligations: Obligations) -> dict[str, Json]:
-    """The obligations that are set, under the contract's names."""
-    shown: dict[str, Json] = {
-        "max_rows": obligations.max_rows,
-        "max_share": obligations.max_share,
-        "rehearse": obligations.rehearse,
-        "irreversible": obligations.irreversible or None,
-        "approvers": list(obligations.approvers) or None,
-        "approval_ttl": obligations.approval_ttl,
-        "redact": list(obligations.redact) or None,
-    }
-    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _time(moment: datetime) -> str:

@@ -250,30 +250,15 @@ def freeze_of(row: FreezeRow) -> Freeze:
     )
 
 
-def obligations_json(o: Obligations) -> dict[str, Json]:
-    return {
-        "max_rows": o.max_rows,
-        "max_share": o.max_share,
-        "rehearse": o.rehearse,
-        "irreversible": o.irreversible,
-        "approvers": list(o.approvers),
-        "approval_ttl": o.approval_ttl,
-        "redact": list(o.redact),
-    }
-
-
 def approval_of(row: ApprovalRow, now: str) -> Approval:
     ran_out = row.state in ("waiting", "approved") and row.expires_at <= now
-    o = loaded(row.obligations)
     return Approval(
         id=row.id,
         call=row.call,
         digest=row.digest,
         revision=row.revision,
         reasons=tuple(loaded(row.reasons)),
-        obligations=Obligations(
-            **{**o, "approvers": tuple(o["approvers"]), "redact": tuple(o["redact"])}
-        ),
+        obligations=Obligations.from_json(loaded(row.obligations)),
         state="expired" if ran_out else row.state,
         created_at=timed(row.created_at),
         expires_at=timed(row.expires_at),

@@ -23,7 +23,6 @@ from gateway.store.cells import (
     approval_of,
     dumped,
     dumped_or_none,
-    obligations_json,
     reach_of,
     stamp,
     why_no_undo,
@@ -87,7 +86,7 @@ def _as_json(hold: Hold) -> dict[str, Json]:
         "decision": "hold",
         "reason": None,
         "reasons": list(hold.reasons),
-        "obligations": obligations_json(hold.obligations),
+        "obligations": hold.obligations.as_json(),
         "revision": hold.revision,
     }
 
@@ -101,7 +100,7 @@ def _waiting(call: Call, hold: Hold, now: datetime, default_ttl: timedelta) -> A
         digest=call.digest,
         revision=hold.revision,
         reasons=dumped(list(hold.reasons)),
-        obligations=dumped(obligations_json(hold.obligations)),
+        obligations=dumped(hold.obligations.as_json()),
         state="waiting",
         created_at=stamp(now),
         expires_at=stamp(expires_at),

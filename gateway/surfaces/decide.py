@@ -15,7 +15,6 @@ from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
 from gateway.surfaces.endpoint import Access, Endpoint
 from gateway.surfaces.sql import sql_digest, sql_request
-from gateway.surfaces.views import obligations_json
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
 
@@ -93,7 +92,7 @@ def _shown(decision: Decision, document: Json) -> dict[str, Json]:
     }
     if isinstance(decision, Deny):
         return {**shown, "decision": "deny", "reason": decision.reason, "detail": decision.detail}
-    shown["obligations"] = obligations_json(decision.obligations)
+    shown["obligations"] = decision.obligations.as_json()
     if isinstance(decision, Allow):
         return {**shown, "decision": "allow"}
     return {**shown, "decision": "hold", "reason": "approval.required"}

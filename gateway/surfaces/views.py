@@ -11,7 +11,6 @@ from gateway.model import (
     Deny,
     Freeze,
     Json,
-    Obligations,
     Outcome,
     Reply,
     RevertJob,
@@ -97,20 +96,6 @@ def refusal_json(refusal: Deny, call: str, outcome: Outcome) -> dict[str, Json]:
     return problem_document(refusal, call, outcome.effect)
 
 
-def obligations_json(obligations: Obligations) -> dict[str, Json]:
-    """What is demanded, and nothing that is not."""
-    every = {
-        "max_rows": obligations.max_rows,
-        "max_share": obligations.max_share,
-        "rehearse": obligations.rehearse,
-        "irreversible": obligations.irreversible or None,
-        "approvers": list(obligations.approvers) or None,
-        "approval_ttl": obligations.approval_ttl,
-        "redact": list(obligations.redact) or None,
-    }
-    return {name: value for name, value in every.items() if value is not None}
-
-
 def freeze_json(freeze: Freeze, now: datetime) -> dict[str, Json]:
     return {
         "id": freeze.id,
@@ -165,7 +150,7 @@ def approval_json(approval: Approval, record: CallRecord | None) -> dict[str, Js
         "digest": approval.digest,
         "revision": approval.revision,
         "reasons": list(approval.reasons),
-        "obligations": obligations_json(approval.obligations),
+        "obligations": approval.obligations.as_json(),
         "created_at": time_json(approval.created_at),
         "expires_at": time_json(approval.expires_at),
         "decided_by": approval.decided_by,

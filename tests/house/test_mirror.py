@@ -10,7 +10,6 @@ from tests.house.sources import ROOT, Function, Source, functions, python, sourc
 TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/model/": ("tests/test_model.py", "the nouns are one small package"),
     "gateway/interfaces/": ("tests/test_pipeline.py", "only no_probe, which the walk defaults to"),
-    "gateway/deciding.py": ("tests/test_pipeline.py", "a part of the walk"),
     "gateway/outcomes.py": ("tests/test_pipeline.py", "a part of the walk"),
     "gateway/selection.py": ("tests/test_revert.py", "a part of the walk back"),
     "gateway/store/approving.py": ("tests/store/test_starting.py", "a move, tested on both stores"),

@@ -17,7 +17,7 @@ from gateway.model import (
     SqlAction,
     Surface,
 )
-from gateway.policy.input import FIELDS, _time, action_json, fault_of, obligations_json
+from gateway.policy.input import FIELDS, _time, action_json, fault_of
 from gateway.policy.samples import samples
 from tests.policy.decisions import document
 
@@ -149,8 +149,8 @@ def test_only_a_whole_document_passes(document: object) -> None:
 
 
 def test_obligations_are_shown_as_far_as_they_are_set() -> None:
-    assert obligations_json(Obligations()) == {}
-    assert obligations_json(Obligations(max_rows=0, rehearse=False, redact=("email",))) == {
+    assert Obligations().as_json() == {}
+    assert Obligations(max_rows=0, rehearse=False, redact=("email",)).as_json() == {
         "max_rows": 0,
         "rehearse": False,
         "redact": ["email"],

@@ -48,7 +48,7 @@ def test_the_reach_of_a_call_is_shown() -> None:
 
 
 def test_obligations_show_what_is_demanded_and_nothing_else() -> None:
-    assert views.obligations_json(Obligations()) == {}
+    assert Obligations().as_json() == {}
     every = Obligations(
         max_rows=0,
         max_share=0.0,
@@ -58,7 +58,7 @@ def test_obligations_show_what_is_demanded_and_nothing_else() -> None:
         approval_ttl=60,
         redact=("email",),
     )
-    shown = views.obligations_json(every)
+    shown = every.as_json()
     assert shown.keys() == {f.name for f in fields(Obligations)}
     assert (shown["max_rows"], shown["rehearse"]) == (0, False)
 
