@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.store.sqlite import SqliteStore
-
 from gateway.app import SystemClock, new_id
 from gateway.deciding import Decider
 from gateway.guards.freeze import Windows
@@ -21,6 +19,7 @@ from gateway.pipeline import Pipeline, Timing
 from gateway.recovery import Recovery
 from gateway.revert import Reverter
 from gateway.store.images import ImageFolder
+from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
