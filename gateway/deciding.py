@@ -10,11 +10,13 @@ from gateway.interfaces import Clock, Context, FreezeStore, FreezeWindows, Polic
 from gateway.model import (
     Action,
     ActionClass,
+    Allow,
     Approval,
     Call,
     Decision,
     Deny,
     Freeze,
+    Hold,
     Json,
     Measured,
     Obligations,
@@ -82,29 +84,15 @@ class Decider:
             # `every` over nothing is true in Rego: an action without effects never reaches it.
             return Deny(reason="action.unsupported", detail="The action's effects are not known.")
         decision = await self._policy.decide(self._policy.document(call, action, context))
-        if isinstance(decision, Deny):
-            return decision
         reach = self._judges.reach(call, action, ())
         stopped = self._judges.frozen(reach, context.freezes, context.time)
         if stopped is not None:
-            return replace(stopped, revision=decision.revision)
-        if decision.obligations.rehearse or decision.obligations.redact:
-            # Demanded and not done would be worse than refused.
-            return Deny(
-                reason="policy.unavailable",
-                detail="Policy demands that the undo is rehearsed or that columns are redacted, "
-                "which this version cannot do.",
-                revision=decision.revision,
-            )
-        irreversible = action.reversibility is Reversibility.IRREVERSIBLE
-        if irreversible and not decision.obligations.irreversible:
-            return Deny(
-                reason="undo.unavailable",
-                detail=f"This cannot be undone exactly: {action.why_irreversible}. Policy does not "
-                "allow it to run without a way back.",
-                revision=decision.revision,
-            )
-        return decision
+            # Said first, whatever policy says too: it is what people have to see and undo.
+            reasons = decision.reasons if isinstance(decision, Deny) else ()
+            return replace(stopped, reasons=reasons, revision=decision.revision)
+        if isinstance(decision, Deny):
+            return decision
+        return _kept(action, decision)
 
     async def context(
         self,
@@ -119,3 +107,24 @@ class Decider:
         return Context(
             time=now, freezes=active, measured=measured, reason=call.reason, approval=approval
         )
+
+
+def _kept(action: Action, decision: Allow | Hold) -> Decision:
+    """``decision``, unless it demands or allows what cannot be done as demanded."""
+    if decision.obligations.rehearse or decision.obligations.redact:
+        # Demanded and not done would be worse than refused.
+        return Deny(
+            reason="policy.unavailable",
+            detail="Policy demands that the undo is rehearsed or that columns are redacted, "
+            "which this version cannot do.",
+            revision=decision.revision,
+        )
+    irreversible = action.reversibility is Reversibility.IRREVERSIBLE
+    if irreversible and not decision.obligations.irreversible:
+        return Deny(
+            reason="undo.unavailable",
+            detail=f"This cannot be undone exactly: {action.why_irreversible}. Policy does not "
+            "allow it to run without a way back.",
+            revision=decision.revision,
+        )
+    return decision
