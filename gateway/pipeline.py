@@ -125,32 +125,43 @@ class Pipeline:
     async def _carry_out(
         self, call: Call, action: Action, decision: Allow | Hold, approval: Approval | None
     ) -> Reply:
-        reach = self._decider.reach(call, action)
         self._probe("walk.decided")
-        intent = await self._store.intend(
-            call,
-            action=self._decider.action_json(call, action),
-            reach=reach,
-            decision=decision_json(decision),
-            approval=approval.id if approval else None,
-        )
-        if isinstance(intent, Deny):
-            return await self._taken(call, intent)
-        self._probe("walk.intended")
-        running = await self._store.begin(
-            intent,
-            windows=self._decider.windows(),
-            revision=self._decider.revision,
-            lease=self._timing.lease,
-        )
+        running = await self._begin(call, action, decision, approval)
         if isinstance(running, Deny):
-            return refused(call, running)
+            return await self._taken(call, running)
         self._probe("walk.begun")
         outcome = await self._attempt(call, action, decision, approval, running)
         self._probe("walk.landed")
         reply = await self._settle(call, running, outcome)
         self._probe("walk.settled")
         return reply
+
+    async def _begin(
+        self, call: Call, action: Action, decision: Allow | Hold, approval: Approval | None
+    ) -> Running | Deny:
+        reach = self._decider.reach(call, action)
+        shown = self._decider.action_json(call, action)
+        decided = decision_json(decision)
+        windows, revision = self._decider.windows(), self._decider.revision
+        lease = self._timing.lease
+        if action.cls is ActionClass.READ and approval is None:
+            return await self._store.start(
+                call,
+                action=shown,
+                reach=reach,
+                decision=decided,
+                windows=windows,
+                revision=revision,
+                lease=lease,
+            )
+        approved = approval.id if approval else None
+        intent = await self._store.intend(
+            call, action=shown, reach=reach, decision=decided, approval=approved
+        )
+        if isinstance(intent, Deny):
+            return intent
+        self._probe("walk.intended")
+        return await self._store.begin(intent, windows=windows, revision=revision, lease=lease)
 
     async def _attempt(
         self,

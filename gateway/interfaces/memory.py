@@ -77,6 +77,21 @@ class CallStore(Protocol):
         with ``FreezeStore.freeze``. Freezes do not stop reverts."""
         ...
 
+    async def start(
+        self,
+        call: Call,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        decision: Mapping[str, Json],
+        windows: Sequence[Freeze],
+        revision: str,
+        lease: timedelta,
+    ) -> Running | Deny:
+        """``intend`` and ``begin`` in one transaction, two entries in the log: for a read, which
+        has nothing that would have to be durable before it begins."""
+        ...
+
     async def permit(
         self,
         running: Running,

@@ -116,6 +116,25 @@ class TransactionalStore(ABC):
             lambda t, now: starting.begin(t, now, intent, windows, revision, lease)
         )
 
+    async def start(
+        self,
+        call: Call,
+        *,
+        action: Mapping[str, Json],
+        reach: Reach,
+        decision: Mapping[str, Json],
+        windows: Sequence[Freeze],
+        revision: str,
+        lease: timedelta,
+    ) -> Running | Deny:
+        def both(t: Tables, now: datetime) -> Running | Deny:
+            intent = starting.intend(t, now, call, action, reach, decision, None)
+            if isinstance(intent, Deny):
+                return intent
+            return starting.begin(t, now, intent, windows, revision, lease)
+
+        return await self._write(both)
+
     async def permit(
         self,
         running: Running,

@@ -364,3 +364,39 @@ async def test_a_settled_call_is_neither_begun_nor_intended_again(store: Store) 
     await store.settle(token, DONE)
     assert isinstance(await store.begin(intent, windows=(), revision="r1", lease=LEASE), Deny)
     assert isinstance(await intended(store, call), Deny)
+
+
+async def _started(store: Store, call: Any, revision: str = "r1") -> Running | Deny:
+    return await store.start(
+        call,
+        action={"name": "select"},
+        reach=reach(call),
+        decision={"decision": "allow", "revision": "r1"},
+        windows=(),
+        revision=revision,
+        lease=LEASE,
+    )
+
+
+async def test_a_start_is_an_intent_and_a_begin_with_an_entry_each(store: Store) -> None:
+    call = a_call(idempotency_key="k")
+    assert isinstance(await _started(store, call), Running)
+    assert [e["event"] for e in await entries(store)] == ["call.intend", "call.begin"]
+    record = await store.call(call.id)
+    assert record is not None
+    assert record.state is State.EXECUTING
+    again = await _started(store, a_call(idempotency_key="k"))
+    assert isinstance(again, Deny)
+    assert again.reason == "idempotency.in_progress"
+    assert again.effect is EffectState.UNKNOWN
+
+
+async def test_a_start_is_stopped_by_what_stops_a_begin(store: Store) -> None:
+    changed = await _started(store, a_call(), revision="r2")
+    assert isinstance(changed, Deny)
+    assert changed.reason == "policy.unavailable"
+    await store.freeze(freeze())
+    stopped = await _started(store, a_call())
+    assert isinstance(stopped, Deny)
+    assert stopped.reason == "frozen"
+    assert [e["event"] for e in await entries(store)][-2:] == ["call.intend", "call.deny"]
