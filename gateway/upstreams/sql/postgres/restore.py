@@ -130,6 +130,8 @@ class Restore:
                    WHEN soft THEN 'update' ELSE 'replace' END AS op
             FROM (SELECT p.n, p.bct, p.act, o.{self._place} AS nct,
                 {_same_row("b", "o", hard) if hard else "true"} AS soft,
+                p.act IS NULL AND o.{self._place} IS NULL OR p.act IS NOT NULL
+                  AND o.{self._place} IS NOT NULL AND {_same_row("a", "o", stored)} AS kept,
                 CASE WHEN (p.bct IS NULL AND o.{self._place} IS NULL)
                        OR (p.bct IS NOT NULL AND o.{self._place} IS NOT NULL
                            AND {_same_row("b", "o", stored)}) THEN 'same'
@@ -277,6 +279,19 @@ class Restore:
         await self._session.run(
             f"UPDATE {self.w} SET skip = true WHERE n = ANY(%s)", [p.row for p in problems]
         )
+
+    async def undone(self) -> list[int]:
+        """Rows that stand as before the call, though the call had changed them."""
+        if not self.keyed:
+            return []
+        rows = await self._session.rows(
+            f"SELECT n FROM {self.w} WHERE verdict = 'same' AND NOT kept ORDER BY n"
+        )
+        return [row for (row,) in rows]
+
+    def note(self, rows: Sequence[int], why: str) -> None:
+        """Lists rows that are left as they are without being counted as left."""
+        self._why.update(dict.fromkeys(rows, why))
 
     async def one_sided(self, *, skipped: bool) -> list[int]:
         """Rows that have only a before or only an after image."""

@@ -163,6 +163,7 @@ class PostgresUnwinding:
         for restore in restores:
             await restore.load()
             await restore.compare()
+        await self._note_undone(restores)
         await self._link(restores)
         while True:
             await self._session.run("SAVEPOINT attempt")
@@ -174,6 +175,13 @@ class PostgresUnwinding:
                 await restore.skip([p for r, p in problems if r is restore])
             await self._link(restores)
         return await self._report(step, restores)
+
+    async def _note_undone(self, restores: Sequence[Restore]) -> None:
+        """Rows that somebody put back already are listed like every row that others touched: what
+        they did may have met rows that the call had put in their place."""
+        if self._mode is not OnConflict.FORCE:
+            for restore in restores:
+                restore.note(await restore.undone(), "undone")
 
     async def _restores(self, number: int, images: Sequence[TableImage]) -> list[Restore]:
         found = await catalog.tables(self._session, [image.oid for image in images])

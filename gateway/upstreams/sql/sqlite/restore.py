@@ -15,6 +15,10 @@ from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, shown_row
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
 from gateway.upstreams.sql.sqlite.rows import Key
 
+# Somebody put this row back already: listed like every row that others touched, since what they
+# did may have met rows that the call had put in its place; there is just nothing to restore.
+UNDONE = "undone"
+
 _TAKEN = frozenset(
     {
         apsw.SQLITE_CONSTRAINT_UNIQUE,
@@ -82,6 +86,8 @@ def restore(
     """Restores what can be restored and lists what cannot. Under ``abort`` that is done too, so
     that every conflict is found; the caller rolls back when there is one."""
     items = [item for image in images for item in _compared(db, image, on_conflict)]
+    if on_conflict is OnConflict.FORCE:
+        items = [item for item in items if item.why != UNDONE]
     keys = catalog.foreign_keys(db) if foreign_keys else []
     while True:
         db.execute("SAVEPOINT holdfast_restore")
@@ -101,7 +107,9 @@ def _compared(db: apsw.Connection, image: TableImage, on_conflict: OnConflict) -
         now = found.get(change.key)
         if same(now, change.after):
             items.append(Item(image, change, now))
-        elif not same(now, change.before):
+        elif same(now, change.before):
+            items.append(Item(image, change, now, why=UNDONE, restore=False))
+        else:
             why = "missing" if now is None else "present" if change.after is None else "changed"
             forced = on_conflict is OnConflict.FORCE
             items.append(Item(image, change, now, why=why, restore=forced))
@@ -190,5 +198,5 @@ def _told(items: Sequence[Item]) -> Restored:
         told.rows += item.restore
         if item.why is not None:
             told.conflicts.append(item.conflict())
-            told.left += not item.restore
+            told.left += not item.restore and item.why != UNDONE
     return told

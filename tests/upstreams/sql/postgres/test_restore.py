@@ -36,13 +36,18 @@ async def test_a_missing_copy_without_a_key_leaves_the_table_alone(case: Case) -
         assert case.dump() == there
 
 
-async def test_a_row_already_as_before_needs_nothing(case: Case) -> None:
+async def test_a_row_that_somebody_put_back_is_named_and_needs_nothing(case: Case) -> None:
     case.setup(_T)
     before = case.dump()
     done = await case.call("UPDATE t SET v = 'agent' WHERE id <= 2")
     case.admin.execute("UPDATE t SET v = 'v1' WHERE id = 1")
-    reverted = await case.revert(done.undo)
-    assert (reverted.states, reverted.steps[0].restored) == (["reverted"], 1)
+    there = case.dump()
+    refused = await case.revert(done.undo)
+    assert (refused.states, refused.whys) == (["conflict"], ["undone"])
+    assert case.dump() == there
+    reverted = await case.revert(done.undo, mode=OnConflict.SKIP)
+    assert (reverted.states, reverted.whys) == (["reverted"], ["undone"])
+    assert reverted.steps[0].restored == 1
     assert case.dump() == before
 
 

@@ -183,12 +183,17 @@ async def test_a_constraint_that_replaces_replaces_nobodys_row(driver: Driver) -
     assert rows(driver.path, "SELECT v FROM lax WHERE id = 7") == [("mine",)]
 
 
-async def test_what_is_already_as_it_was_is_left_alone(driver: Driver) -> None:
+async def test_a_row_that_somebody_put_back_is_named_and_left_alone(driver: Driver) -> None:
     done = await driver.do("UPDATE p SET n = 0 WHERE id = 1")
     change(driver.path, "UPDATE p SET n = 1 WHERE id = 1")
     steps, back = await driver.revert(done)
-    assert (steps[0].state, steps[0].restored, steps[0].conflicts) == ("reverted", 0, ())
+    assert (steps[0].state, steps[0].restored) == ("conflict", 0)
+    assert [c.why for c in steps[0].conflicts] == ["undone"]
     assert back is None
+    steps, _ = await driver.revert(done, on_conflict=SKIP)
+    assert (steps[0].state, steps[0].restored) == ("reverted", 0)
+    steps, _ = await driver.revert(done, on_conflict=FORCE)
+    assert (steps[0].state, steps[0].conflicts) == ("reverted", ())
 
 
 async def test_swapped_unique_values_come_back(driver: Driver) -> None:
@@ -366,3 +371,16 @@ async def test_more_rows_than_may_be_kept_are_refused_in_wal_mode(tmp_path: Path
         assert isinstance(captured, Deny)
         assert captured.reason == "undo.unavailable"
         assert rows_of(path) == before
+
+
+async def test_whoever_removed_the_row_that_took_anothers_place_is_not_overruled(
+    driver: Driver,
+) -> None:
+    """The agent replaced one row by another; somebody then deleted what they found there."""
+    done = await driver.do("DELETE FROM p WHERE id = 3; INSERT INTO p(id, name) VALUES(9, 'cyd')")
+    change(driver.path, "DELETE FROM p WHERE name = 'cyd'")
+    there = rows_of(driver.path)
+    steps, _ = await driver.revert(done)
+    assert steps[0].state == "conflict"
+    assert "undone" in [c.why for c in steps[0].conflicts]
+    assert rows_of(driver.path) == there
