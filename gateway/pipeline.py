@@ -60,7 +60,6 @@ from gateway.outcomes import (
     without_effect,
 )
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What ``/decide`` answers. ``document`` is ``None`` when the action could not be parsed."""
@@ -183,7 +182,7 @@ class Pipeline:
                         return failed(refusal)
                     if call.dry_run:
                         return rehearsed(ran)
-                    if ran.measured.rows == 0 and action.reversibility is Reversibility.EXACT:
+                    if ran.measured.rows == 0 and _rows_tell_all(action):
                         return without_effect(ran)
                     return await self._land(call, action, attempt, ran, running)
         except UpstreamError as error:
@@ -378,3 +377,9 @@ class Pipeline:
         if upstream is None:
             raise NotFound(f"There is no source or tool called {name!r} here.")
         return upstream
+
+
+def _rows_tell_all(action: Action) -> bool:
+    """Whether no changed row means no effect: not so for a schema change or a TRUNCATE."""
+    by_rows = action.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE)
+    return by_rows and action.reversibility is Reversibility.EXACT

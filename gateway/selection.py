@@ -70,6 +70,8 @@ class Selection:
             if done is not None:
                 steps.append(done)
                 continue
+            if record.reverted_by is not None and len(records) > 1:
+                continue  # of many, those that somebody took back already need nothing
             undo = await self._undo_of(record)
             if isinstance(undo, Step):
                 steps.append(undo)

@@ -84,4 +84,5 @@ def _tell_faults(shell: Shell, invalid: ConfigInvalid | PolicyInvalid, as_json: 
         return
     for fault in faults:
         shell.printer.complain(f"{fault['file']}:{fault['line']}: {fault['message']}")
-    shell.printer.complain(invalid.detail)
+    if isinstance(invalid, ConfigInvalid) or not faults:  # the other detail repeats the first
+        shell.printer.complain(invalid.detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from gateway.cli.arguments import AsJson
 from gateway.cli.freezing import segment
 from gateway.cli.shell import shell_of
+from gateway.model import Json
 
 Id = Annotated[str, typer.Argument(help="The approval's id.")]
 Note = Annotated[str | None, typer.Option("--note", help="For the audit log and the agent.")]
@@ -57,9 +59,19 @@ def _decide(
     body = {"decision": decision} if note is None else {"decision": decision, "note": note}
     with shell.remote() as remote:
         answer = remote.post(f"/admin/approvals/{segment(id)}", body)
+    outcome = answer.body.get("outcome") or {}
     if as_json:
         shell.json(answer)
+        _check(decision, outcome)
         return
-    outcome = answer.body.get("outcome") or {}
     shell.printer.line(f"{answer.body.get('state')}: {id}")
-    shell.printer.line(f"The call {outcome.get('call')} is {outcome.get('state')}.")
+    refusal = (outcome.get("outcome") or {}).get("refusal") or {}
+    why = f": {refusal.get('reason')}: {refusal.get('detail')}" if refusal else "."
+    shell.printer.line(f"The call {outcome.get('call')} is {outcome.get('state')}{why}")
+    _check(decision, outcome)
+
+
+def _check(decision: str, call: Mapping[str, Json]) -> None:
+    """Exit code 1 when a call that was let through did not succeed."""
+    if decision == "approve" and call.get("state") not in ("succeeded", "executing", "intent"):
+        raise typer.Exit(1)

@@ -65,10 +65,24 @@ def _row(call: Json) -> tuple[object, ...]:
         call.get("agent"),
         call.get("session"),
         call.get("tool"),
-        f"{call.get('state')} ({reason})" if reason else call.get("state"),
+        _state(call, reason),
         call.get("effect"),
-        (call.get("request") or {}).get("sql"),
+        _what(call),
     )
+
+
+def _state(call: Json, reason: Json) -> str:
+    if call.get("reverted_by"):
+        return f"{call.get('state')}, then reverted"
+    return f"{call.get('state')} ({reason})" if reason else str(call.get("state"))
+
+
+def _what(call: Json) -> Json:
+    reverts = call.get("reverts")
+    if reverts:
+        others = f" and {len(reverts) - 1} more" if len(reverts) > 1 else ""
+        return f"takes back {reverts[0]}{others}"
+    return (call.get("request") or {}).get("sql")
 
 
 def show(
@@ -167,6 +181,8 @@ def _report(shell: Shell, answer: Answer, as_json: bool) -> None:
             for step in steps
         ],
     )
+    if not steps:
+        shell.printer.line("There was nothing to take back.")
     conflicts = [(step.get("call"), c) for step in steps for c in step.get("conflicts") or ()]
     if conflicts:
         shell.printer.line()

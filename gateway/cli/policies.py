@@ -139,7 +139,7 @@ def _weighed(call: Mapping[str, Json], decision: Decision, config: Config) -> tu
     """The decision's name and reasons, what was measured held against its obligations."""
     if isinstance(decision, Deny):
         return "deny", list(decision.reasons) or [decision.detail]
-    measured = call.get("measured")
+    measured = call.get("measured") or _refusal(call).get("measured")
     if measured:
         bounds = Limits(max_rows=config.limits.max_rows, max_share=config.limits.max_share)
         tables = {name: RowCounts(**counts) for name, counts in measured["tables"].items()}
@@ -151,10 +151,15 @@ def _weighed(call: Mapping[str, Json], decision: Decision, config: Config) -> tu
 
 
 def _was(call: Mapping[str, Json]) -> str:
-    refusal = (call.get("outcome") or {}).get("refusal") or {}
     decision = call.get("decision") or {}
-    reason = refusal.get("reason") or decision.get("reason")
+    reason = _refusal(call).get("reason") or decision.get("reason")
     if reason in ("policy.denied", "policy.unavailable", "limit.rows"):
         return "deny"
-    # Refused by a guard, or failed in the database: policy had not denied it.
-    return "hold" if decision.get("decision") == "hold" else "allow"
+    # Refused by a guard, or failed in the database: policy had not denied it. What a person let
+    # through, policy had held: it is decided again without that person.
+    held = call.get("approval") or decision.get("decision") == "hold"
+    return "hold" if held else "allow"
+
+
+def _refusal(call: Mapping[str, Json]) -> Mapping[str, Json]:
+    return (call.get("outcome") or {}).get("refusal") or {}

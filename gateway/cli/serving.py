@@ -17,6 +17,7 @@ import uvicorn
 from gateway.cli.arguments import CONFIG, ConfigFile
 from gateway.cli.display import Printer
 from gateway.cli.logs import log_to_standard_error
+from gateway.cli.protocol import protocol
 from gateway.cli.remote import Failed, Usage
 from gateway.cli.shell import shell_of
 from gateway.config import (
@@ -85,7 +86,8 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
         server = _Server(
             uvicorn.Config(
                 application(parts),
-                http="httptools",
+                http=protocol(settings.body_deadline_s),
+                ws="none",
                 loop="none",
                 lifespan="off",
                 server_header=False,

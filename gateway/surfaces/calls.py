@@ -32,8 +32,7 @@ async def visible(gateway: Gateway, visit: Visit, id: str) -> CallRecord:
 async def shown(store: Store, record: CallRecord, *, full: bool) -> dict[str, Json]:
     """With the id of the approval that a held call waits for."""
     document = record_json(record, full=full)
-    document["approval"] = None
-    if record.state is State.HELD:
+    if record.state is State.HELD and record.approval is None:
         waiting = await store.approvals()
         document["approval"] = next((a.id for a in waiting if a.call == record.call.id), None)
     return document

@@ -63,9 +63,10 @@ def record_json(record: CallRecord, *, full: bool) -> dict[str, Json]:
         "measured": record.measured,
         "outcome": None if outcome is None else outcome_json(outcome, call.id),
         "result": None if outcome is None else outcome.result,
-        "undo": undo_json(record.undo),
+        "undo": {**undo_json(record.undo), "available": _takes_back(record)},
         "reverts": list(call.reverts),
         "reverted_by": record.reverted_by,
+        "approval": record.approval,
     }
     if full:
         shown |= {
@@ -80,6 +81,11 @@ def record_json(record: CallRecord, *, full: bool) -> dict[str, Json]:
             "lease_until": time_json(record.lease_until),
         }
     return shown
+
+
+def _takes_back(record: CallRecord) -> bool:
+    # What was taken back already is brought again by reverting the revert, not this call.
+    return record.undo.available and record.reverted_by is None
 
 
 def outcome_json(outcome: Outcome, call: str) -> dict[str, Json]:

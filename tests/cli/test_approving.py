@@ -36,6 +36,17 @@ def test_a_person_decides(command: str, decision: str, state: str) -> None:
     assert f"{state}: apr_1" in shell.out
 
 
+def test_a_call_that_fails_after_its_approval_says_why() -> None:
+    refusal = {"reason": "limit.rows", "detail": "Too many."}
+    outcome = {"call": "call_1", "state": "failed", "outcome": {"refusal": refusal}}
+    answer = {**WAITING, "state": "used", "outcome": outcome}
+    shell = Terminal().on("POST", "/admin/approvals/apr_1", 200, answer)
+    assert shell.run("approve", "apr_1") == 1
+    assert "failed: limit.rows: Too many." in shell.out
+    assert shell.run("approve", "apr_1", "--json") == 1
+    assert shell.run("reject", "apr_1") == 0
+
+
 def test_an_approval_that_is_gone_is_a_failure() -> None:
     body = problem_body(412, "precondition.failed", "It is used.")
     shell = Terminal().on("POST", "/admin/approvals/apr_1", 412, body)

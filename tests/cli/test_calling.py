@@ -52,6 +52,15 @@ def test_calls_are_listed_with_why_they_were_refused() -> None:
     }
 
 
+def test_a_list_says_what_was_taken_back_by_which_call() -> None:
+    gone = {**CALL, "state": "succeeded", "outcome": None, "reverted_by": "call_2"}
+    back = {**gone, "call": "call_2", "reverts": ["call_1", "call_0"], "reverted_by": None}
+    shell = Terminal().on("GET", "/admin/calls", 200, {"calls": [back, gone], "cursor": None})
+    assert shell.run("calls") == 0
+    assert "succeeded, then reverted" in shell.out
+    assert "takes back call_1 and 1 more" in shell.out
+
+
 def test_a_time_that_is_none_is_a_usage_error() -> None:
     shell = Terminal()
     assert shell.run("calls", "--since", "yesterday") == 2

@@ -122,6 +122,16 @@ def test_the_same_policies_change_nothing(config: Path) -> None:
     assert found["replayed"] == 2
 
 
+def test_what_a_limit_or_a_person_decided_is_no_change(config: Path, tmp_path: Path) -> None:
+    edit(tmp_path, 'read", "write', most=5)
+    refusal = {"reason": "limit.rows", "measured": measured(60)}
+    over = call("c1", "write", outcome={"refusal": refusal})
+    assert replayed(config, over)["changes"] == []
+    approved = call("c2", "write", approval="apr_1")
+    [change] = replayed(config, approved)["changes"]
+    assert (change["was"], change["becomes"]) == ("hold", "allow")
+
+
 def test_what_an_edit_would_change_is_listed(config: Path, tmp_path: Path) -> None:
     edit(tmp_path, 'read", "ddl')
     found = replayed(

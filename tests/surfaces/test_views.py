@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from gateway.lifecycle import State
@@ -33,8 +33,6 @@ def test_a_call_without_an_outcome_shows_none() -> None:
 
 
 def test_the_reach_of_a_call_is_shown() -> None:
-    from dataclasses import replace
-
     reach = Reach(
         surface=Surface.SQL,
         tool="shop",
@@ -45,6 +43,12 @@ def test_the_reach_of_a_call_is_shown() -> None:
     )
     shown = views.record_json(replace(a_record(), reach=reach), full=True)
     assert shown["reach"]["tables"] == ["main.t"]
+
+
+def test_a_call_that_was_taken_back_has_no_undo_left() -> None:
+    assert views.record_json(a_record(), full=False)["undo"]["available"] is True
+    gone = replace(a_record(), reverted_by="call_9")
+    assert views.record_json(gone, full=False)["undo"]["available"] is False
 
 
 def test_obligations_show_what_is_demanded_and_nothing_else() -> None:

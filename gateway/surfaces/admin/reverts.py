@@ -31,6 +31,7 @@ async def create(gateway: Gateway, visit: Visit) -> Act:
     fields.end()
 
     async def run() -> Response:
+        await _check_known(gateway, target)
         visit.began = visit.doubt = not request.plan
         job = await gateway.reverter.revert(request)
         where = {} if request.plan else {"Location": f"/admin/reverts/{job.id}"}
@@ -44,6 +45,17 @@ async def create(gateway: Gateway, visit: Visit) -> Act:
         "reason": request.reason,
     }
     return Act(what="reverts.create", about=about, run=run)
+
+
+async def _check_known(gateway: Gateway, target: dict[str, Json]) -> None:
+    """A name written wrong must not be answered `reverted`. Raises ``NotFound``."""
+    session, agent = target.get("session"), target.get("agent")
+    if session is None and agent is None:
+        return
+    calls, _ = await gateway.store.calls(session=session, agent=agent, limit=1)
+    if not calls and agent not in gateway.configured_agents:
+        what = "session" if agent is None else "agent"
+        raise NotFound(f"There are no calls of this {what}.")
 
 
 def target_of(fields: Fields) -> dict[str, Json]:

@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.model import OnConflict
 from gateway.revert import RevertRequest
-from tests.surfaces.doubles import House
+from tests.surfaces.doubles import House, a_record
 
 SINCE = "2026-03-01T00:00:00Z"
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -30,6 +30,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 async def test_a_target_is_handed_on_as_it_was_named(
     home: House, body: dict[str, Any], target: dict[str, Any]
 ) -> None:
+    home.store.records["call_1"] = a_record()
     answer = await home.admin("POST", "/admin/reverts", json=body)
     assert answer.status_code == 200
     [request] = home.back.requests
@@ -70,7 +71,17 @@ async def test_a_plan_changes_nothing_and_has_no_address(home: House) -> None:
     assert "Location" not in answer.headers
 
 
+@pytest.mark.parametrize("body", [{"session": "s2"}, {"agent": "nobody", "since": SINCE}])
+async def test_a_name_without_any_call_is_not_told_to_be_reverted(
+    home: House, body: dict[str, Any]
+) -> None:
+    answer = await home.admin("POST", "/admin/reverts", json=body)
+    assert (answer.status_code, answer.json()["reason"]) == (404, "unknown_tool")
+    assert home.back.requests == []
+
+
 async def test_a_long_revert_can_be_answered_early(home: House) -> None:
+    home.store.records["call_1"] = a_record()
     answer = await home.admin(
         "POST", "/admin/reverts", json={"session": "s1"}, headers={"Prefer": "respond-async"}
     )
