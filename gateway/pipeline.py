@@ -60,6 +60,7 @@ from gateway.outcomes import (
     without_effect,
 )
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What ``/decide`` answers. ``document`` is ``None`` when the action could not be parsed."""
