@@ -189,6 +189,7 @@ def _explain(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
         changes=inner.changes if analyze else (),
         functions=inner.functions,
         types=inner.types,
+        relations=inner.relations,
         param_types=inner.param_types,
     )
 
@@ -216,6 +217,7 @@ def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Wri
         changes=tuple(c for m in nodes for c in _changes(m)),
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
         types=_types(nodes),
+        relations=frozenset(m.relname for m in nodes if name_of(m) == "RangeVar"),
         param_types=_param_types(numbers),
     )
 
@@ -251,6 +253,7 @@ def _query_made(text: str, node: Any, into: list[Any], numbers: set[int]) -> Wri
         named=(made,),
         functions=inner.functions,
         types=inner.types,
+        relations=inner.relations,
         param_types=inner.param_types,
     )
 
@@ -291,6 +294,7 @@ def _schema_change(text: str, statement: Any, numbers: set[int]) -> Written | De
         cascades=cascades,
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
         types=_types(nodes),
+        relations=frozenset(m.relname for m in nodes if name_of(m) == "RangeVar"),
     )
 
 

@@ -10,6 +10,7 @@ from gateway.model import Deny
 from gateway.upstreams.sql.postgres import lookup
 from gateway.upstreams.sql.postgres.asking import printed
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID, harmless
+from gateway.upstreams.sql.postgres.implicit import hidden_code
 from gateway.upstreams.sql.postgres.lookup import Connection, Found, Function, Relation
 from gateway.upstreams.sql.postgres.nodetree import (
     DELETE,
@@ -71,6 +72,9 @@ class Resolver:
         the transaction aborted. ``name``: of the prepared statement that stays behind."""
         assert written.asks is not None
         refusal = await self.spelled(connection, written)
+        if refusal is None and self._only_reads(written):
+            # Before the server reads any literal as a column's type.
+            refusal = await self._hidden(connection, written)
         if refusal is not None:
             return refusal
         tree = await printed(connection, written.asks, name=name, param_types=written.param_types)
@@ -84,6 +88,23 @@ class Resolver:
         if refusal is not None:
             return refusal
         return _resolved(facts, found, self._names(facts.called, found), name)
+
+    def _only_reads(self, written: Written) -> bool:
+        return written.explains or not (written.changes or written.named)
+
+    async def _hidden(self, connection: Connection, written: Written) -> Deny | None:
+        """Code that a read would run without naming it. What a write runs so is measured with
+        it, and was decided by whoever made the table."""
+        types = await lookup.types_named(connection, written.types | written.functions)
+        code = await hidden_code(connection, names=written.relations, types=types)
+        unknown = [function for function in code if function not in self._allowed]
+        if not unknown:
+            return None
+        return Deny(
+            reason="action.unsupported",
+            detail=f"Reading this runs {unknown[0]}, which may have effects that cannot be judged.",
+            extra={"function": unknown[0]},
+        )
 
     async def spelled(self, connection: Connection, written: Written) -> Deny | None:
         """Types that the text spells, before the server reads any literal as one of them: reading
@@ -154,6 +175,11 @@ class Resolver:
             default = facts_of(expression)
             if not isinstance(default, Deny):
                 defaults |= default.functions
+        if written.explains:
+            # Planning folds them, so they run although nothing is inserted.
+            if not all(map(self._known_harmless, defaults)):
+                return _unjudged("Explaining this runs the defaults of its table.")
+            defaults = set()
         for oid in facts.functions:
             function = self._own.get(oid) or found.functions.get(oid)
             if function is not None and self._accepted(oid, function):

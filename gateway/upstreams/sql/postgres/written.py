@@ -35,7 +35,8 @@ class Written:
     ``sql``: its own part of the text. ``asks``: the query that the server is asked about, the
     statement itself or the one that EXPLAIN, CREATE TABLE AS or CREATE VIEW holds; ``None`` where
     there is none. ``changes``: writes in the text. ``named``: what a schema statement names.
-    ``functions``, ``types``: bare names that the text spells, well-known types left out.
+    ``functions``, ``types``, ``relations``: bare names that the text spells, well-known types
+    left out.
     ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
     type, or that of text where the statement does not use it.
     """
@@ -50,6 +51,7 @@ class Written:
     cascades: bool = False
     functions: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
+    relations: frozenset[str] = frozenset()
     param_types: tuple[int, ...] = ()
 
     @property
