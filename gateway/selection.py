@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.errors import ImageDamaged, Malformed, NotFound
@@ -109,4 +109,5 @@ class Selection:
             return cannot(record, error.detail)
         if undo is None or not record.undo.available:
             return cannot(record, f"it has no way back ({record.undo.reversibility})")
-        return undo
+        answer = record.outcome.result if record.outcome else None
+        return replace(undo, answer=answer)

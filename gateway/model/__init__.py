@@ -16,6 +16,7 @@ from gateway.model.actions import (
     Statement,
     Subject,
     Surface,
+    ToolClass,
 )
 from gateway.model.decisions import Allow, Decision, Deny, Hold, Obligations
 from gateway.model.freezes import Freeze, Reach, Scope
@@ -70,6 +71,7 @@ __all__ = [
     "Step",
     "Subject",
     "Surface",
+    "ToolClass",
     "Undo",
     "UndoInfo",
 ]

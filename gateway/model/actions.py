@@ -35,6 +35,15 @@ class Reversibility(StrEnum):
     NONE = "none"  # nothing to reverse: a read
 
 
+class ToolClass(StrEnum):
+    """What can be known of a call whose answer was lost."""
+
+    TRANSACTIONAL = "A"  # the target's transaction tells: exactly once
+    KEYED = "B"  # the target takes an idempotency key: exactly once
+    PROBEABLE = "C"  # a read tells, later: at most once, resolvable
+    OPAQUE = "D"  # at most once, may stay unknown
+
+
 class EffectState(StrEnum):
     """What every reply and refusal claims about the target, truly."""
 
@@ -76,6 +85,8 @@ class Call:
     reason: str | None = None
     dry_run: bool = False
     reverts: tuple[str, ...] = ()  # ids of the calls that this call takes back, newest first
+    # A payload that JSON cannot hold, its hash being part of ``request``; never recorded.
+    body: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +149,5 @@ class Action:
     mcp: Mapping[str, Json] | None = None
     why_irreversible: str | None = None
     warnings: tuple[str, ...] = ()
+    tool_class: ToolClass = ToolClass.TRANSACTIONAL
     facts: Any = None

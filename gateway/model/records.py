@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from gateway.lifecycle import State
 from gateway.model.actions import Call, EffectState, Json, OnConflict, Reversibility
@@ -60,13 +61,15 @@ class Finding:
 class Undo:
     """How to take a call back. ``manifest`` is JSON that only the upstream which made it reads;
     ``image`` holds the row images, stored outside the target. ``reversibility`` ``irreversible``
-    means that there is no way back and policy accepted it."""
+    means that there is no way back and policy accepted it. ``answer`` is the result that was
+    recorded for the call, given along when it is taken back; it is not part of what is stored."""
 
     upstream: str
     kind: str
     reversibility: Reversibility
     manifest: Mapping[str, Json] = field(default_factory=dict)
     image: bytes = b""
+    answer: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +125,15 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a call ended. ``result`` is the surface's JSON for a success, ``refusal`` the problem
-    for a failure; ``steps`` are those of a revert."""
+    for a failure; ``steps`` are those of a revert. ``live`` is the surface's own, such as an answer
+    that still arrives; never recorded."""
 
     state: State
     effect: EffectState
     result: Mapping[str, Json] | None = None
     refusal: Deny | None = None
     steps: tuple[Step, ...] = ()
+    live: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
