@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 import typer
 
-from gateway.cli import agents, approving, auditing, calling, freezing, local, policies, serving
+from gateway.cli import (
+    agents,
+    approving,
+    auditing,
+    calling,
+    connecting,
+    freezing,
+    local,
+    policies,
+    serving,
+)
 from gateway.cli.display import ascii_json
 from gateway.cli.logs import log_to_standard_error
 from gateway.cli.remote import Failed, Usage
@@ -41,6 +51,7 @@ for _command in (
     approving.approvals,
     approving.approve,
     approving.reject,
+    connecting.connect,
     local.version,
 ):
     app.command()(_command)
