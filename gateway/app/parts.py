@@ -19,6 +19,7 @@ from gateway.interfaces import (
     ImageReader,
     Probe,
     Resident,
+    Spooler,
     Upstream,
     no_probe,
 )
@@ -28,7 +29,8 @@ from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.recovery import Recovery
 from gateway.revert import Reverter
-from gateway.store.images import ImageFolder
+from gateway.store.images import Images
+from gateway.store.shelves import FolderShelf
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -71,11 +73,12 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     clock = clock or SystemClock()
     lease = timedelta(seconds=config.limits.lease_s)
     retention = config.snapshots.retention
-    images = ImageFolder(Path(config.snapshots.path), inline_bytes=config.snapshots.inline_bytes)
+    shelf = FolderShelf(Path(config.snapshots.path))
+    images = Images(shelf, inline_bytes=config.snapshots.inline_bytes)
     store = SqliteStore(Path(config.store.path), images=images, clock=clock, probe=probe)
     policy = _policy(config)
     sources = {
-        name: _source(name, settings, config, clock, probe)
+        name: _source(name, settings, config, images, clock, probe)
         for name, settings in config.sources.items()
     }
     windows = Windows([_window(w) for w in config.freezes])
@@ -124,7 +127,12 @@ def _policy(config: Config) -> EmbeddedPolicy | OpaPolicy:
 
 
 def _source(
-    name: str, settings: SourceSettings, config: Config, clock: Clock, probe: Probe
+    name: str,
+    settings: SourceSettings,
+    config: Config,
+    spooler: Spooler,
+    clock: Clock,
+    probe: Probe,
 ) -> Source:
     limits = SqlLimits(
         max_sql_bytes=config.limits.max_sql_bytes,
@@ -144,6 +152,7 @@ def _source(
             labels=settings.labels,
             limits=limits,
             folder=Path(config.snapshots.path) / "journals",
+            spooler=spooler,
             clock=clock,
             probe=probe,
         )
@@ -155,6 +164,7 @@ def _source(
         labels=settings.labels,
         limits=limits,
         allowed_functions=frozenset(settings.functions),
+        spooler=spooler,
         clock=clock,
         probe=probe,
     )

@@ -20,6 +20,7 @@ from gateway.interfaces.memory import (
     StaleGeneration,
     Store,
 )
+from gateway.interfaces.spooling import Spool, Spooler, SpoolFull
 from gateway.interfaces.walk import (
     Attempt,
     Captured,
@@ -64,6 +65,9 @@ __all__ = [
     "RevertStore",
     "SnapshotInfo",
     "SnapshotStore",
+    "Spool",
+    "SpoolFull",
+    "Spooler",
     "StaleGeneration",
     "Store",
     "Unwinding",

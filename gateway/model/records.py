@@ -58,18 +58,39 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """An image that is stored already. ``size`` and ``sha256`` (hex) are those of the image as it
+    was written; exactly one of ``inline`` and ``file`` holds it, packed. ``seal`` is the SHA-256
+    of the packed bytes and ``packed`` their number."""
+
+    size: int
+    sha256: str
+    inline: bytes | None = field(default=None, repr=False)
+    file: str | None = None
+    seal: str | None = None
+    packed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """How to take a call back. ``manifest`` is JSON that only the upstream which made it reads;
-    ``image`` holds the row images, stored outside the target. ``reversibility`` ``irreversible``
-    means that there is no way back and policy accepted it. ``answer`` is the result that was
-    recorded for the call, given along when it is taken back; it is not part of what is stored."""
+    """How to take a call back. ``manifest`` is JSON that only the upstream which made it reads.
+    The row images, stored outside the target, are either whole in ``image`` (small ones) or
+    ``spooled``; ``Spooler.read`` gives them piece by piece either way. ``reversibility``
+    ``irreversible`` means that there is no way back and policy accepted it. ``answer`` is the
+    result that was recorded for the call, given along when it is taken back; it is not part of
+    what is stored."""
 
     upstream: str
     kind: str
     reversibility: Reversibility
     manifest: Mapping[str, Json] = field(default_factory=dict)
-    image: bytes = b""
+    image: bytes = field(default=b"", repr=False)
     answer: Mapping[str, Json] | None = None
+    spooled: Spooled | None = None
+
+    def __post_init__(self) -> None:
+        if self.image and self.spooled is not None:
+            raise ValueError("an undo has its images whole or spooled, not both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,172 +1,261 @@
-"""Where the bytes of images are kept: small ones in the row, large ones in files beside the store,
-all compressed, each with the hash of what it was."""
+"""Images on their way into the store and back: packed, hashed, small ones in the row, large ones in
+files on a shelf."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import os
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from gateway.errors import ImageDamaged, SnapshotFailed, StoreUnavailable
+from gateway.interfaces import SpoolFull
+from gateway.model import Spooled, Undo
+from gateway.store.shelves import Shelf, Slot
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 INLINE_BYTES = 64 * 1024
 # Below this, compressing takes less time than handing the work to a thread.
 _AT_ONCE = 8 * 1024
-_SUFFIX = ".zst"
+_PIECE = 128 * 1024
+_LEVEL = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredImage:
-    """``size`` and ``sha256`` (hex) are those of the image as it was given; exactly one of
-    ``inline`` and ``file`` is set and holds it compressed."""
+class Images:
+    """``interfaces.Spooler``, and what the store itself does with images. Those over
+    ``inline_bytes`` become files on ``shelf``; without one every image stays in its row."""
 
-    sha256: str
-    size: int
-    inline: bytes | None = None
-    file: str | None = None
+    def __init__(self, shelf: Shelf | None = None, *, inline_bytes: int = INLINE_BYTES) -> None:
+        self._shelf = shelf
+        self._inline_bytes = inline_bytes
+        self._spools: dict[str, _Spool] = {}  # finished, and nobody asked for a permit yet
 
+    async def open(self, known: Callable[[], Awaitable[set[str]]]) -> None:
+        """Removes every file that is on no row (``known``) and that nobody is writing. Raises
+        ``StoreUnavailable``."""
+        shelf = self._shelf
+        if shelf is None:
+            if await known():
+                raise StoreUnavailable("There are images in files, but no place for them.")
+            return
+        try:
+            await asyncio.to_thread(shelf.open)
+            # In this order: a file that is idle now gets no row any more, or has it already.
+            idle = await asyncio.to_thread(shelf.idle)
+            for name in set(idle) - await known():
+                await asyncio.to_thread(shelf.remove, name)
+        except OSError as error:
+            raise StoreUnavailable(f"The place for images cannot be used: {error}.") from error
 
-class Images(Protocol):
-    async def open(self, known: set[str]) -> None:
-        """Removes every file that no row knows. Raises ``StoreUnavailable``."""
-        ...
+    # --- in
 
-    async def put(self, image: bytes) -> StoredImage:
-        """Durable when it returns, as far as it is not inline. Raises ``SnapshotFailed``."""
-        ...
+    @contextlib.contextmanager
+    def spool(self, *, most: int) -> Iterator[_Spool]:
+        spool = _Spool(self._shelf, inline_bytes=self._inline_bytes, most=most, noted=self._spools)
+        try:
+            yield spool
+        finally:
+            spool.close()
 
-    async def get(self, stored: StoredImage) -> bytes:
+    @contextlib.asynccontextmanager
+    async def placing(self, undo: Undo) -> AsyncIterator[Spooled]:
+        """The stored image of ``undo``, durable as far as it is not inline. From now on it stays:
+        a row may refer to it. Raises ``SnapshotFailed``."""
+        if undo.spooled is not None:
+            self._keep(undo.spooled)
+            yield undo.spooled
+            return
+        with self.spool(most=len(undo.image)) as spool:
+            if len(undo.image) <= min(_AT_ONCE, self._inline_bytes):
+                stored = spool.whole(undo.image)
+            else:
+                stored = await asyncio.to_thread(spool.whole, undo.image)
+            self._keep(stored)
+            yield stored
+
+    def _keep(self, stored: Spooled) -> None:
+        if stored.file is None:
+            return
+        spool = self._spools.get(stored.file)
+        if spool is None:
+            raise SnapshotFailed("The images were discarded before they could be recorded.")
+        spool.kept = True
+
+    # --- back
+
+    def read(self, undo: Undo) -> Iterator[bytes]:
+        if undo.spooled is None:
+            return iter((undo.image,) if undo.image else ())
+        return self.pieces(undo.spooled)
+
+    def pieces(self, stored: Spooled) -> Iterator[bytes]:
+        """See ``Spooler.read``."""
+        if stored.seal is None:
+            for _ in _unpacked(self._packed(stored), stored):
+                continue  # proves the whole image; nothing of it is given away before
+        else:
+            digest = hashlib.sha256()
+            for chunk in self._packed(stored):
+                digest.update(chunk)
+            if digest.hexdigest() != stored.seal:
+                raise ImageDamaged("The stored image is not the one that was recorded.")
+        yield from _unpacked(self._packed(stored), stored)
+
+    async def get(self, stored: Spooled) -> bytes:
         """Raises ``ImageDamaged``."""
-        ...
+        return await asyncio.to_thread(lambda: b"".join(self.pieces(stored)))
+
+    def _packed(self, stored: Spooled) -> Iterator[bytes]:
+        if stored.inline is not None:
+            return iter((stored.inline,))
+        if stored.file is None or self._shelf is None:
+            raise ImageDamaged("The stored image is missing.")
+        return self._shelf.read(stored.file)
+
+    # --- out
 
     async def remove(self, file: str) -> None:
         """Raises ``StoreUnavailable``."""
-        ...
-
-
-def compressed(image: bytes) -> StoredImage:
-    packed = zstandard.ZstdCompressor(level=3).compress(image)
-    return StoredImage(sha256=hashlib.sha256(image).hexdigest(), size=len(image), inline=packed)
-
-
-def restored(packed: bytes, stored: StoredImage) -> bytes:
-    """The image, proven to be the recorded one. Raises ``ImageDamaged``."""
-    try:
-        # The recorded length bounds the output, whatever the damaged bytes claim.
-        stream = zstandard.ZstdDecompressor().stream_reader(packed)
-        image = stream.read(stored.size + 1) if stored.size else b""
-    except zstandard.ZstdError as error:
-        raise ImageDamaged("The stored image cannot be read: it was damaged.") from error
-    if len(image) != stored.size or hashlib.sha256(image).hexdigest() != stored.sha256:
-        raise ImageDamaged("The stored image is not the one that was recorded.")
-    return image
-
-
-class InlineImages:
-    """Keeps every image in its row."""
-
-    async def open(self, known: set[str]) -> None:
-        if known:
-            raise StoreUnavailable("There are images in files, but no folder for them.")
-
-    async def put(self, image: bytes) -> StoredImage:
-        if len(image) <= _AT_ONCE:
-            return compressed(image)
-        return await asyncio.to_thread(compressed, image)
-
-    async def get(self, stored: StoredImage) -> bytes:
-        if stored.inline is None:
-            raise ImageDamaged("The stored image is missing.")
-        return await asyncio.to_thread(restored, stored.inline, stored)
-
-    async def remove(self, file: str) -> None:
-        raise StoreUnavailable(f"There is no folder that could hold {file!r}.")
-
-
-class ImageFolder:
-    """``path`` is made (mode 0700) if it is not there. It must not lie on what it protects.
-    Images over ``inline_bytes`` become files."""
-
-    def __init__(self, path: Path, *, inline_bytes: int = INLINE_BYTES) -> None:
-        self._path = path
-        self._inline_bytes = inline_bytes
-        self._inline = InlineImages()
-
-    async def open(self, known: set[str]) -> None:
+        if self._shelf is None:
+            raise StoreUnavailable(f"There is no place that could hold {file!r}.")
         try:
-            await asyncio.to_thread(self._sweep, known)
-        except OSError as error:
-            raise StoreUnavailable(f"The image folder cannot be used: {error}.") from error
-
-    def _sweep(self, known: set[str]) -> None:
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for found in self._path.iterdir():
-            if found.name not in known and _ours(found.name):
-                found.unlink()
-        _sync_folder(self._path)
-
-    async def put(self, image: bytes) -> StoredImage:
-        if len(image) <= self._inline_bytes:
-            return await self._inline.put(image)
-        try:
-            return await asyncio.to_thread(self._write, image)
-        except OSError as error:
-            raise SnapshotFailed(f"The images could not be stored: {error.strerror}.") from error
-
-    def _write(self, image: bytes) -> StoredImage:
-        ready = compressed(image)
-        # mkstemp: mode 0600 and a name that nobody else has, which the image then keeps.
-        handle, name = tempfile.mkstemp(prefix="image-", suffix=".part", dir=self._path)
-        part = Path(name)
-        final = part.with_suffix(_SUFFIX)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(ready.inline or b"")
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(final)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        _sync_folder(self._path)
-        return StoredImage(sha256=ready.sha256, size=ready.size, file=final.name)
-
-    async def get(self, stored: StoredImage) -> bytes:
-        if stored.file is None:
-            return await self._inline.get(stored)
-        return await asyncio.to_thread(self._read, stored.file, stored)
-
-    def _read(self, file: str, stored: StoredImage) -> bytes:
-        try:
-            packed = (self._path / file).read_bytes()
-        except OSError as error:
-            raise ImageDamaged(f"The stored image is missing: {error.strerror}.") from error
-        return restored(packed, stored)
-
-    async def remove(self, file: str) -> None:
-        try:
-            await asyncio.to_thread(self._unlink, file)
+            await asyncio.to_thread(self._shelf.remove, file)
         except OSError as error:
             raise StoreUnavailable(f"An image could not be removed: {error}.") from error
 
-    def _unlink(self, file: str) -> None:
-        (self._path / file).unlink(missing_ok=True)
-        _sync_folder(self._path)
+
+class _Spool:
+    """``interfaces.Spool``."""
+
+    def __init__(
+        self, shelf: Shelf | None, *, inline_bytes: int, most: int, noted: dict[str, _Spool]
+    ) -> None:
+        self._shelf = shelf
+        self._inline_bytes = inline_bytes
+        self._most = most
+        self._noted = noted
+        self._size = self._packed = 0
+        self._sha256, self._seal = hashlib.sha256(), hashlib.sha256()
+        self._packer = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+        self._head = bytearray()  # packed, while the image may still stay inline
+        self._slot: Slot | None = None
+        self._ended = False
+        self.kept = False
+
+    def write(self, chunk: bytes) -> None:
+        if self._ended:
+            raise SnapshotFailed("The spool was finished already.")
+        self._size += len(chunk)
+        if self._size > self._most:
+            self._ended = True
+            raise SpoolFull(f"The image takes more than {self._most} bytes.")
+        self._sha256.update(chunk)
+        self._put(self._packer.compress(chunk))
+
+    def finish(self) -> Spooled:
+        if self._ended:
+            raise SnapshotFailed("The spool was finished already.")
+        self._put(self._packer.flush())
+        self._ended = True
+        if self._slot is None:
+            return self._spooled(inline=bytes(self._head))
+        try:
+            self._slot.commit()
+        except OSError as error:
+            raise _failed(error) from error
+        self._noted[self._slot.name] = self
+        return self._spooled(file=self._slot.name)
+
+    def whole(self, image: bytes) -> Spooled:
+        """``write`` and ``finish`` in one."""
+        self.write(image)
+        return self.finish()
+
+    def close(self) -> None:
+        slot, self._slot, self._ended = self._slot, None, True
+        if slot is None:
+            return
+        self._noted.pop(slot.name, None)
+        # What cannot be removed now is swept at the next open; the call's fate is another matter.
+        with contextlib.suppress(OSError):
+            slot.close(keep=self.kept)
+
+    def _put(self, packed: bytes) -> None:
+        self._packed += len(packed)
+        self._seal.update(packed)
+        if self._slot is None and (self._shelf is None or self._size <= self._inline_bytes):
+            self._head += packed
+            return
+        try:
+            if self._slot is None:
+                self._slot = self._first()
+            self._slot.write(packed)
+        except OSError as error:
+            self._ended = True
+            raise _failed(error) from error
+
+    def _first(self) -> Slot:
+        if self._shelf is None:
+            raise SnapshotFailed("There is no place for images.")
+        slot = self._shelf.slot()
+        self._slot = slot
+        slot.write(bytes(self._head))
+        self._head.clear()
+        return slot
+
+    def _spooled(self, *, inline: bytes | None = None, file: str | None = None) -> Spooled:
+        return Spooled(
+            size=self._size,
+            sha256=self._sha256.hexdigest(),
+            inline=inline,
+            file=file,
+            seal=self._seal.hexdigest(),
+            packed=self._packed,
+        )
 
 
-def _ours(name: str) -> bool:
-    return name.startswith("image-") and name.endswith((_SUFFIX, ".part"))
+def _failed(error: OSError) -> SnapshotFailed:
+    return SnapshotFailed(f"The images could not be stored: {error.strerror or error}.")
 
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
+class _Source(io.RawIOBase):
+    """A file to read over an iterator of chunks."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        room = memoryview(buffer).cast("B")
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        given = self._rest[: len(room)]
+        self._rest = self._rest[len(given) :]
+        room[: len(given)] = given
+        return len(given)
+
+
+def _unpacked(packed: Iterator[bytes], stored: Spooled) -> Iterator[bytes]:
+    """The image in pieces; ``ImageDamaged`` at the first sign that it is not the recorded one."""
+    size, digest = 0, hashlib.sha256()
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        stream = zstandard.ZstdDecompressor().stream_reader(io.BufferedReader(_Source(packed)))
+        while piece := stream.read(_PIECE):
+            size += len(piece)
+            if size > stored.size:  # the recorded length bounds what damaged bytes can become
+                break
+            digest.update(piece)
+            yield piece
+    except zstandard.ZstdError as error:
+        raise ImageDamaged("The stored image cannot be read: it was damaged.") from error
+    if size != stored.size or digest.hexdigest() != stored.sha256:
+        raise ImageDamaged("The stored image is not the one that was recorded.")

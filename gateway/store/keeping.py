@@ -6,7 +6,7 @@ from datetime import datetime
 
 from gateway.interfaces import Agent
 from gateway.lifecycle import RUNNING, State
-from gateway.model import Reversibility, RevertJob, Undo
+from gateway.model import Reversibility, RevertJob, Spooled, Undo
 from gateway.store.cells import agent_of, dumped, loaded, revert_of, revert_row, stamp
 from gateway.store.rows import AgentRow, SnapshotRow
 from gateway.store.tables import Tables
@@ -21,13 +21,26 @@ def kept(t: Tables, call: str) -> SnapshotRow | None:
     return None if row is None or row.deleted_at is not None else row
 
 
-def undo_of(row: SnapshotRow, image: bytes) -> Undo:
+def stored_image(row: SnapshotRow) -> Spooled:
+    return Spooled(
+        size=row.size,
+        sha256=row.sha256,
+        inline=row.image,
+        file=row.file,
+        seal=row.seal,
+        packed=row.packed,
+    )
+
+
+def undo_of(row: SnapshotRow, image: bytes | Spooled) -> Undo:
+    spooled = image if isinstance(image, Spooled) else None
     return Undo(
         upstream=row.upstream,
         kind=row.kind,
         reversibility=Reversibility(row.reversibility),
         manifest=loaded(row.manifest),
-        image=image,
+        image=image if isinstance(image, bytes) else b"",
+        spooled=spooled,
     )
 
 

@@ -20,6 +20,7 @@ from gateway.model import (
     Reach,
     Reversibility,
     Running,
+    Spooled,
     Undo,
 )
 from gateway.store.cells import (
@@ -33,7 +34,6 @@ from gateway.store.cells import (
     timed,
 )
 from gateway.store.freezing import stopped
-from gateway.store.images import StoredImage
 from gateway.store.refusing import release
 from gateway.store.rows import Head, SnapshotRow
 from gateway.store.tables import Tables
@@ -45,7 +45,7 @@ class Landing:
     """What a permit makes durable."""
 
     undo: Undo | None
-    image: StoredImage | None
+    image: Spooled | None
     receipt: str
     measured: Measured
     reach: Reach
@@ -142,6 +142,9 @@ def _snapshot_row(id: str, order: int, head: Head, landing: Landing, now: dateti
         created_at=stamp(now),
         expires_at=stamp_or_none(landing.expires_at),
         deleted_at=None,
+        seal=image.seal,
+        packed=image.packed,
+        spooled=int(undo.spooled is not None),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gateway.errors import StoreUnavailable
 from gateway.interfaces import Clock, Probe, no_probe
-from gateway.store.images import Images, InlineImages
+from gateway.store.images import Images
 from gateway.store.rows import (
     AgentRow,
     ApprovalRow,
@@ -229,7 +229,7 @@ def _matches(row: CallRow, f: Filter) -> bool:
 
 
 class MemoryStore(TransactionalStore):
-    """``images`` may be an ``ImageFolder``; without one every image is kept in memory too."""
+    """Without ``images`` that have a shelf, every image is kept in memory too."""
 
     def __init__(
         self,
@@ -240,14 +240,14 @@ class MemoryStore(TransactionalStore):
         probe: Probe = no_probe,
     ) -> None:
         super().__init__(
-            images=images or InlineImages(), clock=clock, approval_ttl=approval_ttl, probe=probe
+            images=images or Images(), clock=clock, approval_ttl=approval_ttl, probe=probe
         )
         self._tables = MemoryTables()
         self._is_open = False
 
     async def open(self) -> None:
-        await self._images.open(self._tables.files())
         self._is_open = True
+        await self._images.open(lambda: self._read(lambda t: t.files()))
 
     async def close(self) -> None:
         self._is_open = False

@@ -152,14 +152,14 @@ WHERE id = :id;
 -- name: snapshot
 SELECT
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at
+  created_at, expires_at, deleted_at, seal, packed, spooled
 FROM snapshots
 WHERE id = :id;
 
 -- name: snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled
 FROM snapshots
 WHERE (:call IS NULL OR call = :call) AND (:before IS NULL OR ord < :before)
 ORDER BY ord DESC
@@ -168,7 +168,7 @@ LIMIT :limit;
 -- name: due_snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled
 FROM snapshots
 WHERE deleted_at IS NULL AND expires_at <= :now
 ORDER BY ord;
@@ -179,10 +179,10 @@ SELECT file FROM snapshots WHERE file IS NOT NULL;
 -- name: add_snapshot
 INSERT INTO snapshots (
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at
+  created_at, expires_at, deleted_at, seal, packed, spooled
 ) VALUES (
   :id, :ord, :call, :upstream, :kind, :reversibility, :manifest, :size, :sha256, :image,
-  :file, :created_at, :expires_at, :deleted_at
+  :file, :created_at, :expires_at, :deleted_at, :seal, :packed, :spooled
 );
 
 -- name: drop_snapshot

@@ -71,8 +71,8 @@ class Head(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """``image`` (inline) or ``file`` (in the image folder) holds the compressed bytes; ``size``
-    and ``sha256`` are those of the image itself."""
+    """``image`` (inline) or ``file`` (on the shelf) holds the packed bytes, whose hash and number
+    are ``seal`` and ``packed``; ``size`` and ``sha256`` are those of the image itself."""
 
     id: str
     ord: int
@@ -88,6 +88,9 @@ class SnapshotRow(NamedTuple):
     created_at: str
     expires_at: str | None
     deleted_at: str | None
+    seal: str | None
+    packed: int | None
+    spooled: int
 
 
 class FreezeRow(NamedTuple):

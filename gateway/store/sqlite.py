@@ -55,7 +55,7 @@ class SqliteStore(TransactionalStore):
             await self._writer.open()
             for _ in range(READERS):
                 self._readers.append(await _connected(self._path, _prepare_reader))
-            await self._images.open(await self._read(lambda t: t.files()))
+            await self._images.open(lambda: self._read(lambda t: t.files()))
             await self.ready()
         except BaseException as error:
             await self.close()

@@ -3,6 +3,7 @@ transaction. A store adds where the tables are and what a transaction is."""
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -27,11 +28,12 @@ from gateway.model import (
     RevertJob,
     Running,
     Scope,
+    Spooled,
     Undo,
 )
 from gateway.store import approving, freezing, keeping, landing, listing, refusing, starting, trail
 from gateway.store.cells import approval_of, record_of, stamp
-from gateway.store.images import Images, StoredImage
+from gateway.store.images import Images
 from gateway.store.rows import SnapshotRow
 from gateway.store.tables import Tables
 
@@ -146,18 +148,21 @@ class TransactionalStore(ABC):
         windows: Sequence[Freeze],
         expires_at: datetime | None,
     ) -> Permit | Deny:
-        image = None if undo is None else await self._images.put(undo.image)
-        self._probe("store.image_kept")
-        wanted = landing.Landing(
-            undo=undo,
-            image=image,
-            receipt=receipt,
-            measured=measured,
-            reach=reach,
-            windows=windows,
-            expires_at=expires_at,
-        )
-        answer = await self._write(lambda t, now: landing.permit(t, now, running, wanted))
+        async with contextlib.AsyncExitStack() as stack:
+            image: Spooled | None = None
+            if undo is not None:
+                image = await stack.enter_async_context(self._images.placing(undo))
+            self._probe("store.image_kept")
+            wanted = landing.Landing(
+                undo=undo,
+                image=image,
+                receipt=receipt,
+                measured=measured,
+                reach=reach,
+                windows=windows,
+                expires_at=expires_at,
+            )
+            answer = await self._write(lambda t, now: landing.permit(t, now, running, wanted))
         if isinstance(answer, Deny) and image is not None and image.file is not None:
             await self._images.remove(image.file)
         return answer
@@ -252,10 +257,10 @@ class TransactionalStore(ABC):
         row = await self._read(lambda t: keeping.kept(t, call))
         if row is None:
             return None
-        image = StoredImage(sha256=row.sha256, size=row.size, inline=row.image, file=row.file)
-        if image.inline is None and image.file is None:
+        stored = keeping.stored_image(row)
+        if stored.inline is None and stored.file is None:
             raise ImageDamaged("The stored image is missing.")
-        return keeping.undo_of(row, await self._images.get(image))
+        return keeping.undo_of(row, stored if row.spooled else await self._images.get(stored))
 
     async def delete_snapshot(self, id: str, *, by: str) -> bool:
         dropped = await self._write(lambda t, now: keeping.delete(t, now, id, by))

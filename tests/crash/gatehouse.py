@@ -18,7 +18,8 @@ from gateway.interfaces import Probe, no_probe
 from gateway.pipeline import Pipeline, Timing
 from gateway.recovery import Recovery
 from gateway.revert import Reverter
-from gateway.store.images import ImageFolder
+from gateway.store.images import Images
+from gateway.store.shelves import FolderShelf
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -54,9 +55,9 @@ class Gatehouse:
 async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gatehouse]:
     clock = SystemClock()
     # Nothing is small enough to stay in the row: the file's own steps are killed too.
-    images = ImageFolder(place.folder / "images", inline_bytes=0)
+    images = Images(FolderShelf(place.folder / "images"), inline_bytes=0)
     store = SqliteStore(place.folder / "store.db", images=images, clock=clock, probe=probe)
-    upstream = _upstream(place, clock, probe)
+    upstream = _upstream(place, images, clock, probe)
     policy = FakePolicy()
     upstreams = {"bank": upstream}
     decider = Decider(
@@ -100,7 +101,7 @@ async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gate
         await store.close()
 
 
-def _upstream(place: Place, clock: SystemClock, probe: Probe) -> Any:
+def _upstream(place: Place, images: Images, clock: SystemClock, probe: Probe) -> Any:
     if place.postgres:
         return PostgresUpstream(
             "bank",
@@ -110,6 +111,7 @@ def _upstream(place: Place, clock: SystemClock, probe: Probe) -> Any:
             labels={},
             limits=SqlLimits(),
             allowed_functions=frozenset(),
+            spooler=images,
             clock=clock,
             probe=probe,
         )
@@ -120,6 +122,7 @@ def _upstream(place: Place, clock: SystemClock, probe: Probe) -> Any:
         labels={},
         limits=SqlLimits(),
         folder=place.folder / "journals",
+        spooler=images,
         clock=clock,
         probe=probe,
     )

@@ -39,7 +39,7 @@ from gateway.model import (
     Surface,
     Undo,
 )
-from gateway.store.images import InlineImages
+from gateway.store.images import Images
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
 from tests.fixtures.fakes import FakeClock
@@ -317,7 +317,7 @@ async def open_store(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
         store: Store = (
             MemoryStore(clock=clock)
             if kind == "memory"
-            else SqliteStore(folder / "store.db", images=InlineImages(), clock=clock)
+            else SqliteStore(folder / "store.db", images=Images(), clock=clock)
         )
         await store.open()
         opened.append(store)

@@ -19,6 +19,7 @@ import yaml
 from gateway.errors import UpstreamError
 from gateway.interfaces import Upstream
 from gateway.model import Action, ActionClass, Call, Deny, Subject, Surface
+from gateway.store.images import Images
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.judge import Judged
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -100,6 +101,7 @@ async def _postgres(server: PostgresServer, database: str) -> AsyncIterator[Post
         capture_url=None,
         environment="test",
         limits=SqlLimits(statement_timeout_s=5),
+        spooler=Images(),
         clock=_Clock(),
     )
     await upstream.open()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -358,3 +360,37 @@ async def test_a_fresh_process_takes_everything_that_is_open(store: Store) -> No
         assert running_.generation == record.generation
         await store.settle(running_, DONE if record.call.id == unknown.id else FAILED)
     assert (await record_of(store, held_)).state is State.HELD
+
+
+def files_under(folder: Path) -> list[Path]:
+    return [found for found in folder.rglob("image-*") if found.is_file()]
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+async def test_a_spooled_image_comes_back_in_pieces(store: Store, size: int) -> None:
+    images = store._images  # type: ignore[attr-defined]
+    call = a_call()
+    token = await running(store, call)
+    image = os.urandom(size)
+    with images.spool(most=size) as spool:
+        spool.write(image)
+        way_back = replace(undo(b""), spooled=spool.finish())
+        await permitted(store, token, call, way_back=way_back)
+    await store.settle(token, DONE)
+    kept = await store.undo_of(call.id)
+    assert kept is not None
+    assert (kept.image, kept.spooled) == (b"", way_back.spooled)
+    assert b"".join(images.read(kept)) == image
+
+
+async def test_a_spooled_image_that_gets_no_permit_is_removed(store: Store, tmp_path: Path) -> None:
+    images = store._images  # type: ignore[attr-defined]
+    call = a_call()
+    token = await running(store, call)
+    await store.freeze(freeze())
+    with images.spool(most=50_000) as spool:
+        spool.write(os.urandom(50_000))
+        way_back = replace(undo(b""), spooled=spool.finish())
+        refused = await permitted(store, token, call, way_back=way_back)
+    assert isinstance(refused, Deny)
+    assert files_under(tmp_path) == []

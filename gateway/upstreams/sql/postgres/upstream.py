@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Probe, no_probe
+from gateway.interfaces import Clock, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -79,6 +79,7 @@ class PostgresUpstream:
         labels: Mapping[str, str] | None = None,
         limits: SqlLimits | None = None,
         allowed_functions: frozenset[str] = frozenset(),
+        spooler: Spooler,
         clock: Clock,
         probe: Probe = no_probe,
     ) -> None:
@@ -86,6 +87,7 @@ class PostgresUpstream:
         self._environment = environment
         self._labels = dict(labels or {})
         self._limits = limits or SqlLimits()
+        self._spooler = spooler
         self._clock = clock
         self._probe = probe
         self._worker = ParseWorker(preload=PRELOAD)
@@ -296,12 +298,12 @@ class PostgresUpstream:
         """Raises ``ImageDamaged``."""
         if undo.reversibility is Reversibility.IRREVERSIBLE:
             return []
-        return await asyncio.to_thread(_page, undo, offset, limit)
+        return await asyncio.to_thread(self._page, undo, offset, limit)
 
-
-def _page(undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
-    rows = itertools.chain.from_iterable(shown(image) for image in decode(undo))
-    return list(itertools.islice(rows, offset, offset + limit))
+    def _page(self, undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
+        whole = replace(undo, image=b"".join(self._spooler.read(undo)), spooled=None)
+        rows = itertools.chain.from_iterable(shown(image) for image in decode(whole))
+        return list(itertools.islice(rows, offset, offset + limit))
 
 
 def _why_irreversible(judged: Judged) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Probe, no_probe
+from gateway.interfaces import Clock, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -63,6 +63,7 @@ class SqliteUpstream:
         labels: Mapping[str, str] | None = None,
         limits: SqlLimits | None = None,
         folder: Path,
+        spooler: Spooler,
         clock: Clock,
         probe: Probe = no_probe,
         foreign_keys: bool = True,
@@ -73,6 +74,7 @@ class SqliteUpstream:
         self._labels = dict(labels or {})
         self._limits = limits or SqlLimits()
         self._folder = folder
+        self._spooler = spooler
         self._clock = clock
         self._probe = probe
         self._foreign_keys = foreign_keys
@@ -263,9 +265,10 @@ class SqliteUpstream:
 
     async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
         tables = undo.manifest.get("tables", ())
-        if not undo.image:
+        image = await asyncio.to_thread(lambda: b"".join(self._spooler.read(undo)))
+        if not image:
             return []
-        found = await asyncio.to_thread(unpack, tables, undo.image)
+        found = await asyncio.to_thread(unpack, tables, image)
         pairs = list(each(found))[offset : offset + limit]
         return [image.shown(change) for image, change in pairs]
 

@@ -23,6 +23,7 @@ from gateway.model import (
     Subject,
     Surface,
 )
+from gateway.store.images import Images
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
 from tests.fixtures.postgres_case import Case
@@ -63,6 +64,7 @@ def _upstream(case: Case, **changes: Any) -> PostgresUpstream:
         "labels": {"team": "shop"},
         "limits": SqlLimits(),
         "allowed_functions": frozenset(),
+        "spooler": Images(),
         "clock": FixedClock(),
     }
     return PostgresUpstream("app", **{**settings, **changes})

@@ -25,6 +25,7 @@ from gateway.model import (
     Surface,
     Undo,
 )
+from gateway.store.images import Images
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite import SqliteUpstream
 from gateway.upstreams.sql.sqlite.catalog import quoted
@@ -177,6 +178,7 @@ async def driving(
         environment="test",
         limits=limits or SqlLimits(lock_timeout_s=1.0),
         folder=folder,
+        spooler=Images(),
         clock=Ticking(),
         **options,
     )

@@ -15,6 +15,7 @@ import pytest
 from gateway.errors import UpstreamError
 from gateway.interfaces import ImageReader, Resident, Upstream
 from gateway.model import EffectState
+from gateway.store.images import Images
 from gateway.upstreams.sql.sqlite import SqliteUpstream
 from tests.upstreams.sql.sqlite.driving import Ticking, change, driving, rows_of
 
@@ -23,7 +24,9 @@ SCHEMA = "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 'a'
 
 
 def upstream_of(path: Path, folder: Path) -> SqliteUpstream:
-    return SqliteUpstream("s", path, environment="test", folder=folder, clock=Ticking())
+    return SqliteUpstream(
+        "s", path, environment="test", folder=folder, spooler=Images(), clock=Ticking()
+    )
 
 
 def test_it_is_what_the_walk_asks_for(tmp_path: Path) -> None:
