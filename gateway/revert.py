@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -25,6 +26,7 @@ from gateway.interfaces import (
     Store,
     Unwinding,
     Upstream,
+    Watchable,
     no_probe,
 )
 from gateway.lifecycle import State
@@ -45,6 +47,7 @@ from gateway.model import (
     Subject,
     Surface,
 )
+from gateway.progress import Progress, Told
 from gateway.selection import Group, Selection
 from gateway.steps import (
     failed_steps,
@@ -92,6 +95,7 @@ class Reverter:
         self._probe = probe
         self._selection = Selection(store, upstreams.keys())
         self._running: set[asyncio.Task[RevertJob]] = set()
+        self._progress: dict[str, Progress] = {}
 
     async def revert(self, request: RevertRequest) -> RevertJob:
         """Plans or carries out the request and returns the job with one step per call. Raises
@@ -127,6 +131,10 @@ class Reverter:
             jobs.append(await self._carry_out(job, records))
         return jobs
 
+    def progress(self, id: str) -> Progress | None:
+        """Of a revert that runs in this process."""
+        return self._progress.get(id)
+
     async def close(self, timeout_s: float) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
@@ -136,15 +144,18 @@ class Reverter:
     async def _plan(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
         groups, steps = await self._selection.grouped(job.id, records)
         for group in groups:
-            steps.extend(await self._rehearse(job, group))
+            with closing(Told(Progress())) as told:
+                steps.extend(await self._foresee(job, group, told))
         return replace(job, steps=ordered_like(steps, records), updated_at=self._clock.now())
 
-    async def _rehearse(self, job: RevertJob, group: Group) -> tuple[Step, ...]:
+    async def _foresee(self, job: RevertJob, group: Group, told: Told) -> tuple[Step, ...]:
         """The steps as they would be now, from a transaction that is rolled back."""
         call = self._revert_call(job, group)
         try:
             unwound = self._upstreams[group.upstream].unwind(call, group.undos, job.on_conflict)
             async with unwound as unwinding:
+                if isinstance(unwinding, Watchable):
+                    unwinding.watch(told)
                 steps = await unwinding.run()
         except UpstreamError as error:
             return failed_steps(group.upstream, group.undos, error.reason, error.detail)
@@ -154,12 +165,22 @@ class Reverter:
         groups, steps = await self._selection.grouped(job.id, records)
         if job.on_conflict is OnConflict.ABORT and len(groups) > 1:
             # All or nothing must hold across upstreams as far as it can be foreseen.
-            foreseen = [s for g in groups for s in await self._rehearse(job, g)]
+            foreseen = await self._foreseen(job, groups)
             if any(s.state in ("conflict", "failed") for s in foreseen):
                 return await self._finish(job, [*steps, *foreseen_only(foreseen)], records)
         for group in groups:
             steps.extend(await self._take_back(job, group))
         return await self._finish(job, steps, records)
+
+    async def _foreseen(self, job: RevertJob, groups: Sequence[Group]) -> list[Step]:
+        """The steps of all groups as they would be, their conflicts listed."""
+        steps: list[Step] = []
+        for group in groups:
+            with closing(Told(self._progress.setdefault(job.id, Progress()))) as told:
+                found = await self._foresee(job, group, told)
+                await told.keep(self._store, job.id, found)
+                steps.extend(found)
+        return steps
 
     async def _take_back(self, job: RevertJob, group: Group) -> tuple[Step, ...]:
         call = self._revert_call(job, group)
@@ -200,14 +221,19 @@ class Reverter:
     async def _unwind(
         self, job: RevertJob, call: Call, group: Group, running: Running, reach: Reach
     ) -> Outcome:
+        told = Told(self._progress.setdefault(job.id, Progress()))
         try:
             unwound = self._upstreams[group.upstream].unwind(call, group.undos, job.on_conflict)
             async with unwound as unwinding:
+                if isinstance(unwinding, Watchable):
+                    unwinding.watch(told)
                 steps = await unwinding.run()
                 self._probe("back.ran")
-                if not any(s.restored for s in steps) or _aborted(job, steps):
-                    return nothing_restored(steps)
-                return await self._land(unwinding, steps, running, reach)
+                if any(s.restored for s in steps) and not _aborted(job, steps):
+                    await told.keep(self._store, job.id, steps)
+                    return await self._land(unwinding, steps, running, reach)
+            await told.keep(self._store, job.id, steps)
+            return nothing_restored(steps)
         except (UpstreamError, SnapshotFailed) as error:
             certain = not isinstance(error, UpstreamError) or error.proves_no_effect
             state, effect = (
@@ -218,6 +244,8 @@ class Reverter:
             refusal = Deny(reason=error.reason, detail=error.detail, effect=effect)
             steps = failed_steps(group.upstream, group.undos, error.reason, error.detail)
             return Outcome(state=state, effect=effect, refusal=refusal, steps=steps)
+        finally:
+            told.close()
 
     async def _land(
         self, unwinding: Unwinding, steps: tuple[Step, ...], running: Running, reach: Reach
@@ -271,6 +299,7 @@ class Reverter:
     async def _finish(
         self, job: RevertJob, steps: Sequence[Step], records: Sequence[CallRecord]
     ) -> RevertJob:
+        self._progress.pop(job.id, None)
         ordered = ordered_like(steps, records)
         done = replace(job, state=verdict_of(ordered), steps=ordered, updated_at=self._clock.now())
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -15,6 +15,7 @@ from gateway.cli.shell import Shell, shell_of
 from gateway.model import Json, OnConflict
 
 _POLL_S = 0.3
+_PAGE = 500
 Since = Annotated[str | None, typer.Option("--since", help="RFC 3339, or 15m, 2h, 1d ago.")]
 Until = Annotated[str | None, typer.Option("--until", help="RFC 3339, or 15m, 2h, 1d ago.")]
 
@@ -124,6 +125,7 @@ def revert(
         OnConflict, typer.Option("--on-conflict", help="What to do where others changed rows.")
     ] = OnConflict.ABORT,
     reason: Annotated[str | None, typer.Option("--reason", help="For the audit log.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List every conflict.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take back a call, a session, or everything an agent did since a time."""
@@ -145,19 +147,30 @@ def revert(
         "reason": reason,
     }
     with shell.remote() as remote:
-        answer = remote.post("/admin/reverts", {k: v for k, v in body.items() if v is not None})
-        answer = _finished(remote, answer)
-    _report(shell, answer, as_json)
+        order = {k: v for k, v in body.items() if v is not None}
+        answer = remote.post("/admin/reverts", order, early=True)
+        answer = _finished(remote, answer, shell)
+        _report(shell, answer, as_json)
+        if every and not plan and not as_json:
+            id = segment(answer.body.get("id"))
+            found = remote.pages(f"/admin/reverts/{id}", "conflicts", limit=_PAGE)
+            shell.printer.line()
+            _conflicts(shell, [(c.get("call"), c) for c in found])
     steps = answer.items("steps")
     wanted = ("planned", "reverted") if plan else ("reverted",)
     if answer.body.get("state") not in wanted or any(s.get("state") not in wanted for s in steps):
         raise typer.Exit(1)
 
 
-def _finished(remote: Remote, answer: Answer) -> Answer:
+def _finished(remote: Remote, answer: Answer, shell: Shell) -> Answer:
+    told = None
     while answer.body.get("state") == "running":
         time.sleep(_POLL_S)
-        answer = remote.get(f"/admin/reverts/{segment(answer.body.get('id'))}")
+        answer = remote.get(f"/admin/reverts/{segment(answer.body.get('id'))}", limit=1)
+        progress = answer.body.get("progress") or {}
+        if progress.get("total") and progress != told:
+            told = progress
+            shell.printer.complain(f"{progress['restored']} of {progress['total']} rows")
     return answer
 
 
@@ -188,10 +201,17 @@ def _report(shell: Shell, answer: Answer, as_json: bool) -> None:
         shell.printer.line()
         shell.printer.line("Conflicts: somebody else changed these since. Nothing of theirs is")
         shell.printer.line("overwritten unless --on-conflict force is given.")
-        shell.printer.table(
-            ("CALL", "RESOURCE", "KEY", "BEFORE", "AFTER", "NOW"),
-            [
-                (call, c.get("resource"), c.get("key"), c.get("before"), c.get("after"), c["now"])
-                for call, c in conflicts
-            ],
-        )
+        _conflicts(shell, conflicts)
+        more = sum(step.get("more") or 0 for step in steps)
+        if more:
+            shell.printer.line(f"And {more} more: --all lists them after a revert.")
+
+
+def _conflicts(shell: Shell, conflicts: Sequence[tuple[Json, Json]]) -> None:
+    shell.printer.table(
+        ("CALL", "RESOURCE", "KEY", "BEFORE", "AFTER", "NOW"),
+        [
+            (call, c.get("resource"), c.get("key"), c.get("before"), c.get("after"), c["now"])
+            for call, c in conflicts
+        ],
+    )

@@ -76,8 +76,10 @@ class Remote:
         given = {name: value for name, value in query.items() if value is not None}
         return self._send(lambda: self._client.get(path, params=given))
 
-    def post(self, path: str, body: Mapping[str, Json]) -> Answer:
-        return self._send(lambda: self._client.post(path, json=body))
+    def post(self, path: str, body: Mapping[str, Json], *, early: bool = False) -> Answer:
+        """``early``: the gateway may answer while it still works."""
+        headers = {"Prefer": "respond-async"} if early else {}
+        return self._send(lambda: self._client.post(path, json=body, headers=headers))
 
     def delete(self, path: str) -> Answer:
         return self._send(lambda: self._client.delete(path))

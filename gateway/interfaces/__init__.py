@@ -33,9 +33,12 @@ from gateway.interfaces.walk import (
     Policy,
     Probe,
     Ran,
+    Rehearsing,
     Resident,
     Unwinding,
     Upstream,
+    Watch,
+    Watchable,
     no_probe,
 )
 
@@ -61,6 +64,7 @@ __all__ = [
     "Probe",
     "Ran",
     "RecoveryStore",
+    "Rehearsing",
     "Resident",
     "RevertStore",
     "SnapshotInfo",
@@ -72,5 +76,7 @@ __all__ = [
     "Store",
     "Unwinding",
     "Upstream",
+    "Watch",
+    "Watchable",
     "no_probe",
 ]

@@ -12,6 +12,7 @@ from gateway.model import (
     Approval,
     Call,
     CallRecord,
+    Conflict,
     Deny,
     Freeze,
     Hold,
@@ -219,6 +220,20 @@ class RevertStore(Protocol):
     async def save_revert(self, job: RevertJob) -> None: ...
 
     async def revert(self, id: str) -> RevertJob | None: ...
+
+    async def add_conflicts(self, id: str, found: Sequence[tuple[str, Conflict]]) -> None:
+        """Appends to the list of all conflicts of a revert, each with the call it stands for."""
+        ...
+
+    async def forget_conflicts(self, id: str, calls: Sequence[str]) -> None:
+        """Takes the conflicts of ``calls`` out of the list: they are about to be found anew."""
+        ...
+
+    async def conflicts(
+        self, id: str, *, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[tuple[str, Conflict]], str | None]:
+        """One page of the list, and the cursor of the next."""
+        ...
 
     async def unfinished_reverts(self) -> list[RevertJob]: ...
 

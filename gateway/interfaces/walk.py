@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.model import (
     Action,
     Approval,
     Call,
+    Conflict,
     Decision,
     Deny,
     EffectState,
@@ -139,6 +140,38 @@ class Unwinding(Protocol):
         ...
 
     async def commit(self, permit: Permit) -> Outcome: ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """An ``Attempt`` that can prove its way back before it commits."""
+
+    async def rehearse(self) -> Deny | None:
+        """After ``capture``: takes the call back inside the open transaction, by what was
+        captured, compares what stands then with the state before the call, read independently of
+        the images, and goes back to where it was. ``undo.inexact`` where the two differ."""
+        ...
+
+
+class Watch(Protocol):
+    """Told by a revert while it runs, from any thread. Both are quick and never fail."""
+
+    def conflict(self, call: str, conflict: Conflict) -> None:
+        """One conflict of ``call``, in the order of the list that people are shown."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """Rows compared and restored so far, of all that there are."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """An ``Unwinding`` that tells of its progress, and of more conflicts than a step holds."""
+
+    def watch(self, watch: Watch) -> None:
+        """Called once, before ``run``."""
+        ...
 
 
 class Upstream(Protocol):

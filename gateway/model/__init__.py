@@ -21,6 +21,7 @@ from gateway.model.actions import (
 from gateway.model.decisions import Allow, Decision, Deny, Hold, Obligations
 from gateway.model.freezes import Freeze, Reach, Scope
 from gateway.model.records import (
+    LISTED,
     Approval,
     CallRecord,
     Conflict,
@@ -38,6 +39,7 @@ from gateway.model.records import (
 from gateway.model.tokens import Intent, Permit, Running
 
 __all__ = [
+    "LISTED",
     "Action",
     "ActionClass",
     "Allow",

@@ -53,9 +53,13 @@ class EffectState(StrEnum):
 
 
 class OnConflict(StrEnum):
+    """What a revert does where somebody changed what it would restore: nothing at all, the rest,
+    everything, or those columns that only the call had changed."""
+
     ABORT = "abort"
     SKIP = "skip"
     FORCE = "force"
+    MERGE = "merge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

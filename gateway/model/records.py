@@ -116,10 +116,13 @@ class Conflict:
         }
 
 
+LISTED = 100  # conflicts that travel with a step; the store keeps all of them, in pages
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What a revert did, or would do, about one call. ``state``: planned, reverted, partial,
-    conflict, skipped, failed."""
+    conflict, skipped, failed. ``conflicts`` holds the first ``LISTED``, and there are ``more``."""
 
     call: str
     upstream: str
@@ -127,6 +130,7 @@ class Step:
     state: str
     restored: int = 0
     conflicts: tuple[Conflict, ...] = ()
+    more: int = 0
     reason: str | None = None
     detail: str | None = None
 
@@ -138,6 +142,7 @@ class Step:
             "state": self.state,
             "restored": self.restored,
             "conflicts": [c.as_json() for c in self.conflicts],
+            "more": self.more,
             "reason": self.reason,
             "detail": self.detail,
         }

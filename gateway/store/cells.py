@@ -209,6 +209,7 @@ def step_of(data: Mapping[str, Json]) -> Step:
         state=data["state"],
         restored=data["restored"],
         conflicts=tuple(Conflict(**c) for c in data["conflicts"]),
+        more=data.get("more", 0),
         reason=data["reason"],
         detail=data["detail"],
     )

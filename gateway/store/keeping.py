@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from gateway.interfaces import Agent
 from gateway.lifecycle import RUNNING, State
-from gateway.model import Reversibility, RevertJob, Spooled, Undo
+from gateway.model import Conflict, Reversibility, RevertJob, Spooled, Undo
 from gateway.store.cells import agent_of, dumped, loaded, revert_of, revert_row, stamp
 from gateway.store.rows import AgentRow, SnapshotRow
 from gateway.store.tables import Tables
@@ -109,6 +110,24 @@ def save_revert(t: Tables, now: datetime, job: RevertJob) -> None:
 def revert(t: Tables, id: str) -> RevertJob | None:
     row = t.revert(id)
     return None if row is None else revert_of(row)
+
+
+def add_conflicts(t: Tables, id: str, found: Sequence[tuple[str, Conflict]]) -> None:
+    for call, conflict in found:
+        t.add_conflict(id, call, dumped(conflict.as_json()))
+
+
+def forget_conflicts(t: Tables, id: str, calls: Sequence[str]) -> None:
+    for call in calls:
+        t.drop_conflicts(id, call)
+
+
+def conflicts(
+    t: Tables, id: str, after: int, limit: int
+) -> tuple[list[tuple[str, Conflict]], str | None]:
+    rows = t.conflicts(id, after, limit + 1)
+    page = [(row.call, Conflict(**loaded(row.body))) for row in rows[:limit]]
+    return page, str(rows[limit - 1].number) if len(rows) > limit else None
 
 
 def unfinished_reverts(t: Tables) -> list[RevertJob]:

@@ -16,6 +16,7 @@ from gateway.store.rows import (
     ApprovalRow,
     CallRow,
     Cell,
+    ConflictRow,
     EntryRow,
     Filter,
     FreezeRow,
@@ -39,6 +40,7 @@ class MemoryTables:
         self._freezes: dict[str, FreezeRow] = {}
         self._approvals: dict[str, ApprovalRow] = {}
         self._reverts: dict[str, RevertRow] = {}
+        self._conflicts: dict[str, tuple[ConflictRow, ...]] = {}
         self._agents: dict[str, AgentRow] = {}
         self._entries: dict[int, EntryRow] = {}
         self._keys: dict[tuple[str, str], str] = {}
@@ -172,6 +174,18 @@ class MemoryTables:
     def running_reverts(self) -> list[RevertRow]:
         found = [row for row in self._reverts.values() if row.state == "running"]
         return sorted(found, key=lambda row: row.id)
+
+    def add_conflict(self, revert: str, call: str, body: str) -> None:
+        there = self._conflicts.get(revert, ())
+        number = there[-1].number + 1 if there else 1
+        self._set(self._conflicts, revert, (*there, ConflictRow(revert, number, call, body)))
+
+    def conflicts(self, revert: str, after: int, limit: int) -> list[ConflictRow]:
+        return [row for row in self._conflicts.get(revert, ()) if row.number > after][:limit]
+
+    def drop_conflicts(self, revert: str, call: str) -> None:
+        kept = tuple(row for row in self._conflicts.get(revert, ()) if row.call != call)
+        self._set(self._conflicts, revert, kept)
 
     # --- agents
 

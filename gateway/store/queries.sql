@@ -271,6 +271,21 @@ SELECT
 FROM reverts
 WHERE id = :id;
 
+-- name: add_conflict
+INSERT INTO conflicts (revert, number, call, body)
+SELECT :revert, coalesce(max(number), 0) + 1, :call, :body FROM conflicts WHERE revert = :revert;
+
+-- name: conflicts
+SELECT
+  revert, number, call, body
+FROM conflicts
+WHERE revert = :revert AND number > :after
+ORDER BY number
+LIMIT :limit;
+
+-- name: drop_conflicts
+DELETE FROM conflicts WHERE revert = :revert AND call = :call;
+
 -- name: running_reverts
 SELECT
   id, target, on_conflict, plan, reason, requested_by, state, steps, created_at, updated_at

@@ -132,6 +132,13 @@ class RevertRow(NamedTuple):
     updated_at: str
 
 
+class ConflictRow(NamedTuple):
+    revert: str
+    number: int
+    call: str
+    body: str
+
+
 class AgentRow(NamedTuple):
     name: str
     roles: str

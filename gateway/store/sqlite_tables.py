@@ -13,6 +13,7 @@ from gateway.store.rows import (
     ApprovalRow,
     CallRow,
     Cell,
+    ConflictRow,
     EntryRow,
     Filter,
     FreezeRow,
@@ -141,6 +142,16 @@ class SqliteTables:
 
     def running_reverts(self) -> list[RevertRow]:
         return [RevertRow._make(row) for row in self._all("running_reverts")]
+
+    def add_conflict(self, revert: str, call: str, body: str) -> None:
+        self._run("add_conflict", {"revert": revert, "call": call, "body": body})
+
+    def conflicts(self, revert: str, after: int, limit: int) -> list[ConflictRow]:
+        rows = self._all("conflicts", revert=revert, after=after, limit=limit)
+        return [ConflictRow._make(row) for row in rows]
+
+    def drop_conflicts(self, revert: str, call: str) -> None:
+        self._run("drop_conflicts", {"revert": revert, "call": call})
 
     # --- agents
 

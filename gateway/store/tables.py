@@ -10,6 +10,7 @@ from gateway.store.rows import (
     ApprovalRow,
     CallRow,
     Cell,
+    ConflictRow,
     EntryRow,
     Filter,
     FreezeRow,
@@ -90,6 +91,14 @@ class Tables(Protocol):
     def revert(self, id: str) -> RevertRow | None: ...
 
     def running_reverts(self) -> list[RevertRow]: ...
+
+    def add_conflict(self, revert: str, call: str, body: str) -> None: ...
+
+    def conflicts(self, revert: str, after: int, limit: int) -> list[ConflictRow]:
+        """In their order, with numbers above ``after``."""
+        ...
+
+    def drop_conflicts(self, revert: str, call: str) -> None: ...
 
     # --- agents
     def agents(self) -> list[AgentRow]: ...

@@ -16,6 +16,7 @@ from gateway.model import (
     Approval,
     Call,
     CallRecord,
+    Conflict,
     Deny,
     Freeze,
     Hold,
@@ -288,6 +289,18 @@ class TransactionalStore(ABC):
 
     async def revert(self, id: str) -> RevertJob | None:
         return await self._read(lambda t: keeping.revert(t, id))
+
+    async def add_conflicts(self, id: str, found: Sequence[tuple[str, Conflict]]) -> None:
+        await self._write(lambda t, _: keeping.add_conflicts(t, id, found))
+
+    async def forget_conflicts(self, id: str, calls: Sequence[str]) -> None:
+        await self._write(lambda t, _: keeping.forget_conflicts(t, id, calls))
+
+    async def conflicts(
+        self, id: str, *, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[tuple[str, Conflict]], str | None]:
+        after = listing.position(cursor) or 0
+        return await self._read(lambda t: keeping.conflicts(t, id, after, limit))
 
     async def unfinished_reverts(self) -> list[RevertJob]:
         return await self._read(lambda t: keeping.unfinished_reverts(t))

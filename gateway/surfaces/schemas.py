@@ -150,6 +150,27 @@ BODIES: dict[str, Schema] = {
     "Nothing": body({}),
 }
 
+_REVERT: dict[str, Schema] = {
+    "id": TEXT,
+    "state": {"enum": ["planned", "running", "reverted", "partial", "conflict", "failed"]},
+    "target": OBJECT,
+    "plan": FLAG,
+    "on_conflict": {"enum": [str(c) for c in OnConflict]},
+    "steps": {"type": "array", "items": ref("Step")},
+    "reason": MAYBE_TEXT,
+    "requested_by": TEXT,
+    "created_at": TIME,
+    "updated_at": TIME,
+}
+_CONFLICT: dict[str, Schema] = {
+    "resource": TEXT,
+    "key": ANY,
+    "before": ANY,
+    "after": ANY,
+    "now": ANY,
+    "why": TEXT,
+}
+
 ANSWERS: dict[str, Schema] = {
     "Problem": shown(
         {
@@ -208,18 +229,13 @@ ANSWERS: dict[str, Schema] = {
     "Freeze": shown(_FREEZE),
     "FreezeAnswer": shown({**_FREEZE, "in_flight": TEXTS, "drained": FLAG}),
     "Freezes": shown({"freezes": {"type": "array", "items": ref("Freeze")}}),
-    "Revert": shown(
+    "Revert": shown(_REVERT),
+    "RevertShown": shown(
         {
-            "id": TEXT,
-            "state": {"enum": ["planned", "running", "reverted", "partial", "conflict", "failed"]},
-            "target": OBJECT,
-            "plan": FLAG,
-            "on_conflict": {"enum": [str(c) for c in OnConflict]},
-            "steps": {"type": "array", "items": ref("Step")},
-            "reason": MAYBE_TEXT,
-            "requested_by": TEXT,
-            "created_at": TIME,
-            "updated_at": TIME,
+            **_REVERT,
+            "progress": shown({"restored": COUNT, "total": COUNT}),
+            "conflicts": {"type": "array", "items": ref("FoundConflict")},
+            "cursor": MAYBE_TEXT,
         }
     ),
     "Step": shown(
@@ -230,13 +246,13 @@ ANSWERS: dict[str, Schema] = {
             "state": TEXT,
             "restored": COUNT,
             "conflicts": {"type": "array", "items": ref("Conflict")},
+            "more": COUNT,
             "reason": MAYBE_TEXT,
             "detail": MAYBE_TEXT,
         }
     ),
-    "Conflict": shown(
-        {"resource": TEXT, "key": ANY, "before": ANY, "after": ANY, "now": ANY, "why": TEXT}
-    ),
+    "Conflict": shown(_CONFLICT),
+    "FoundConflict": shown({"call": TEXT, **_CONFLICT}),
     "SnapshotInfo": shown(_SNAPSHOT),
     "Snapshots": listed("snapshots", "SnapshotInfo"),
     "Snapshot": shown(

@@ -23,6 +23,7 @@ from gateway.model import (
     Subject,
 )
 from gateway.pipeline import Judgement
+from gateway.progress import Progress
 from gateway.revert import RevertRequest
 from gateway.surfaces.strict_json import JsonBounds
 
@@ -41,6 +42,10 @@ class Walk(Protocol):
 
 class WalkBack(Protocol):
     async def revert(self, request: RevertRequest) -> RevertJob: ...
+
+    def progress(self, id: str) -> Progress | None:
+        """Of a revert that runs in this process."""
+        ...
 
 
 class Freezes(Protocol):

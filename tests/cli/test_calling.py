@@ -138,12 +138,32 @@ def test_a_long_revert_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(["running", "reverted"])
 
     def answer(_: httpx.Request) -> tuple[int, Any]:
-        return 200, job(next(states), STEP)
+        progress = {"restored": 500, "total": 100_000}
+        return 200, {**job(next(states), STEP), "progress": progress}
 
     shell = Terminal().on("POST", "/admin/reverts", 202, job("running"))
     shell.answers["GET", "/admin/reverts/rev_1"] = answer
     assert shell.run("revert", "call_1") == 0
     assert [r.method for r in shell.requests] == ["POST", "GET", "GET"]
+    assert shell.requests[0].headers["Prefer"] == "respond-async"
+    assert shell.err.count("500 of 100000 rows") == 1
+
+
+def test_every_conflict_is_listed_page_by_page() -> None:
+    one = {"call": "call_1", "resource": "main.t", "before": {}, "after": {}, "now": None}
+    step = {**STEP, "state": "conflict", "conflicts": [{**one, "key": 1}], "more": 2}
+    shell = Terminal().on("POST", "/admin/reverts", 200, job("conflict", step))
+    pages = iter([([1, 2], "2"), ([3], None)])
+
+    def answer(_: httpx.Request) -> tuple[int, Any]:
+        keys, cursor = next(pages)
+        found = [{**one, "key": f"key-{key}"} for key in keys]
+        return 200, {**job("conflict", step), "conflicts": found, "cursor": cursor}
+
+    shell.answers["GET", "/admin/reverts/rev_1"] = answer
+    assert shell.run("revert", "call_1", "--all") == 1
+    assert "And 2 more" in shell.out
+    assert [f"key-{n}" in shell.out for n in (1, 2, 3)] == [True, True, True]
 
 
 @pytest.mark.parametrize(

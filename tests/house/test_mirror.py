@@ -21,6 +21,14 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/store/sqlite_tables.py": ("tests/store/conftest.py", "the suite runs on it"),
     "gateway/store/trail.py": ("tests/store/test_landing.py", "every move is looked up in the log"),
     "gateway/store/transactional.py": ("tests/store/conftest.py", "both stores are made of it"),
+    "gateway/upstreams/sql/postgres/conflicts.py": (
+        "tests/upstreams/sql/postgres/test_restore.py",
+        "lists what a revert left",
+    ),
+    "gateway/upstreams/sql/postgres/phrases.py": (
+        "tests/upstreams/sql/postgres/test_restore.py",
+        "pieces of the statements of a revert",
+    ),
     "gateway/upstreams/sql/sqlite/effects.py": (
         "tests/upstreams/sql/sqlite/test_judge.py",
         "its answers are the judge's",

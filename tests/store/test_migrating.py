@@ -69,7 +69,7 @@ def test_an_older_store_is_brought_up_step_by_step(empty: sqlite3.Connection) ->
 
 
 def test_a_newer_store_is_refused(empty: sqlite3.Connection) -> None:
-    newer = Migration(len(migrations()) + 1, "0004_later.sql", "CREATE TABLE later (x);")
+    newer = Migration(len(migrations()) + 1, "0005_later.sql", "CREATE TABLE later (x);")
     migrate(empty, [*migrations(), newer])
     with pytest.raises(StoreUnavailable, match="newer"):
         migrate(empty)

@@ -22,6 +22,7 @@ from gateway.model import (
     Approval,
     Call,
     CallRecord,
+    Conflict,
     Deny,
     EffectState,
     Freeze,
@@ -38,6 +39,7 @@ from gateway.model import (
     UndoInfo,
 )
 from gateway.pipeline import Judgement
+from gateway.progress import Progress
 from gateway.revert import RevertRequest
 from gateway.surfaces.application import application
 from gateway.surfaces.wiring import Bounds, Gateway
@@ -126,6 +128,7 @@ class FakeStore:
     kept_approvals: dict[str, Approval] = field(default_factory=dict)
     kept_snapshots: list[SnapshotInfo] = field(default_factory=list)
     undos: dict[str, Undo] = field(default_factory=dict)
+    kept_conflicts: dict[str, list[tuple[str, Conflict]]] = field(default_factory=dict)
     jobs: dict[str, RevertJob] = field(default_factory=dict)
     kept_agents: dict[str, Agent] = field(default_factory=dict)
     log: list[AuditEntry] = field(default_factory=list)
@@ -191,6 +194,14 @@ class FakeStore:
 
     async def revert(self, id: str) -> RevertJob | None:
         return self.jobs.get(id)
+
+    async def conflicts(
+        self, id: str, *, limit: int = 100, cursor: str | None = None
+    ) -> tuple[list[tuple[str, Conflict]], str | None]:
+        start = int(cursor or 0)
+        found = self.kept_conflicts.get(id, [])
+        more = str(start + limit) if len(found) > start + limit else None
+        return found[start : start + limit], more
 
     async def add_agent(self, agent: Agent, *, by: str) -> bool:
         if agent.name in self.kept_agents:
@@ -280,7 +291,11 @@ class FakeWalkBack:
     state: str = "reverted"
     reason: str | None = None
     requests: list[RevertRequest] = field(default_factory=list)
+    running: dict[str, Progress] = field(default_factory=dict)
     failing: Exception | None = None
+
+    def progress(self, id: str) -> Progress | None:
+        return self.running.get(id)
 
     async def revert(self, request: RevertRequest) -> RevertJob:
         self.requests.append(request)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.errors import Malformed, NotFound
-from gateway.model import Json, OnConflict
+from gateway.model import Json, OnConflict, RevertJob
+from gateway.progress import Progress
 from gateway.revert import RevertRequest
 from gateway.surfaces import headers
+from gateway.surfaces.admin import paging
 from gateway.surfaces.answers import answer
 from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
@@ -85,14 +87,33 @@ def _shown(target: dict[str, Json]) -> dict[str, Json]:
 
 async def show(gateway: Gateway, visit: Visit) -> Act:
     id = visit.id()
+    page = paging.page_of(visit.query)
 
     async def run() -> Response:
         job = await gateway.store.revert(id)
         if job is None:
             raise NotFound("There is no such revert. Plans are not kept.")
-        return answer(job_json(job))
+        found, cursor = await gateway.store.conflicts(id, limit=page.limit, cursor=page.cursor)
+        progress = gateway.reverter.progress(id)
+        shown = {
+            **job_json(job),
+            "progress": _progress(job, progress),
+            "conflicts": [{"call": call, **conflict.as_json()} for call, conflict in found],
+            "cursor": cursor,
+        }
+        return answer(shown)
 
     return Act(what="reverts.show", about={"revert": id}, run=run)
+
+
+def _progress(job: RevertJob, running: Progress | None) -> dict[str, Json]:
+    if running is not None:
+        return {"restored": running.done, "total": running.total}
+    restored = sum(step.restored for step in job.steps)
+    return {
+        "restored": restored,
+        "total": restored + sum(len(s.conflicts) + s.more for s in job.steps),
+    }
 
 
 ENDPOINTS = (
@@ -111,7 +132,8 @@ ENDPOINTS = (
         path="/admin/reverts/{id}",
         access=Access.ADMIN,
         read=show,
-        summary="One revert with its steps.",
-        answers={200: "Revert"},
+        summary="One revert with its steps, its progress, and a page of all its conflicts.",
+        query=paging.SCHEMA,
+        answers={200: "RevertShown"},
     ),
 )

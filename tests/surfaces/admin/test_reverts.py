@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.model import OnConflict
+from gateway.model import Conflict, OnConflict
+from gateway.progress import Progress
 from gateway.revert import RevertRequest
 from tests.surfaces.doubles import House, a_record
 
@@ -135,3 +136,23 @@ async def test_a_revert_can_be_looked_up(home: House) -> None:
     home.store.jobs["rev_1"] = job
     assert (await home.admin("GET", "/admin/reverts/rev_1")).json()["state"] == "reverted"
     assert (await home.admin("GET", "/admin/reverts/rev_2")).status_code == 404
+
+
+async def test_conflicts_come_in_pages_and_progress_is_shown(home: House) -> None:
+    home.store.jobs["rev_1"] = await home.back.revert(
+        RevertRequest(target={"call": "call_1"}, by="admin")
+    )
+    found = [
+        Conflict(resource="main.t", key={"id": n}, before=None, after=None, now=None)
+        for n in range(5)
+    ]
+    home.store.kept_conflicts["rev_1"] = [("call_1", conflict) for conflict in found]
+    first = (await home.admin("GET", "/admin/reverts/rev_1?limit=3")).json()
+    assert [c["key"]["id"] for c in first["conflicts"]] == [0, 1, 2]
+    assert first["conflicts"][0]["call"] == "call_1"
+    assert first["progress"] == {"restored": 3, "total": 3}
+    home.back.running["rev_1"] = Progress(done=10, total=70)
+    where = f"/admin/reverts/rev_1?limit=3&cursor={first['cursor']}"
+    last = (await home.admin("GET", where)).json()
+    assert [c["key"]["id"] for c in last["conflicts"]] == [3, 4]
+    assert (last["cursor"], last["progress"]) == (None, {"restored": 10, "total": 70})

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import psycopg
 
 from gateway.errors import UpstreamError
-from gateway.model import Conflict
+from gateway.model import OnConflict
 from gateway.upstreams.sql.postgres.catalog import Column, Table
 from gateway.upstreams.sql.postgres.images import TableImage
+from gateway.upstreams.sql.postgres.phrases import listed, row_text, same_row
 from gateway.upstreams.sql.postgres.session import Session
-
-SHOWN = 1000  # conflicts listed per table; the step says how many there are
 
 _UNIQUE = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
 
@@ -43,20 +42,22 @@ class Restore:
         image: TableImage,
         *,
         prefix: str,
-        force: bool,
+        mode: OnConflict,
         replica: bool,
     ) -> None:
         self._session = session
         self.table = table
         self.image = image
         self._prefix = prefix
-        self._force = force
+        self._force = mode is OnConflict.FORCE
+        self._merge = mode is OnConflict.MERGE
         self._replica = replica
         self._why: dict[int, str] = {}
         self.linked = True  # whether rows found on one side only belong together
         self.b, self.a, self.o, self.w = (f"pg_temp.{prefix}{side}" for side in "baow")
         self.mark = f"{prefix}n"
         self._place = f"{prefix}ctid"
+        self._whole = f"{prefix}row"  # in ``b``: the line that a merged row is for
 
     @property
     def keyed(self) -> bool:
@@ -65,9 +66,13 @@ class Restore:
     # --- compare --------------------------------------------------------------------------
 
     async def load(self) -> None:
-        columns = _list(self.table.stored)
+        columns = listed(self.table.stored)
         for name, rows in ((self.b, self.image.before), (self.a, self.image.after)):
-            await self._make(name, f"SELECT {columns} FROM ONLY {self.table.quoted} WITH NO DATA")
+            await self._make(
+                name,
+                f"SELECT {columns}, NULL::int8 AS {self._whole} FROM ONLY {self.table.quoted} "
+                "WITH NO DATA",
+            )
             if rows.count:
                 await self._session.copy_in(f"{name} ({columns})", rows.data)
                 await self._session.run(f"ANALYZE {name}")
@@ -98,7 +103,7 @@ class Restore:
         pairs = f"pg_temp.{self._prefix}p"
         await self._make(
             pairs,
-            f"""SELECT row_number() OVER () AS n, q.* FROM (
+            f"""SELECT row_number() OVER () AS n, q.bct AS sct, q.* FROM (
               SELECT b.ctid AS bct, a.ctid AS act, {as_keys.format("b")} FROM {self.b} b
                 LEFT JOIN {self.a} a ON {same("a", [f"b.{n}" for n in names])}
               UNION ALL
@@ -117,7 +122,31 @@ class Restore:
               ON {same("t", [f"p.{k}" for k in numbered])} FOR UPDATE OF t""",
         )
         await self._session.run(f"ANALYZE {self.o}")
+        if self._merge:
+            await self._merge_rows(pairs)
         await self._judge_rows(pairs)
+
+    async def _merge_rows(self, pairs: str) -> None:
+        """Puts a merged row in the place of the before-image where the columns that the call
+        changed and those that others changed since are not the same ones."""
+        stored = self.table.stored
+        picked = ", ".join(
+            f"CASE WHEN {same_row('b', 'a', [c])} THEN o.{c.quoted} ELSE b.{c.quoted} END"
+            for c in stored
+        )
+        apart = " AND ".join(
+            f"({same_row('b', 'a', [c])} OR {same_row('o', 'a', [c])})" for c in stored
+        )
+        await self._session.run(
+            f"""INSERT INTO {self.b} ({listed(stored)}, {self._whole})
+            SELECT {picked}, p.n FROM {pairs} p JOIN {self.b} b ON b.ctid = p.bct
+              JOIN {self.a} a ON a.ctid = p.act JOIN {self.o} o ON o.{self.mark} = p.n
+            WHERE NOT {same_row("b", "o", stored)} AND NOT {same_row("a", "o", stored)}
+              AND {apart}"""
+        )
+        await self._session.run(
+            f"UPDATE {pairs} p SET bct = b.ctid FROM {self.b} b WHERE b.{self._whole} = p.n"
+        )
 
     async def _judge_rows(self, pairs: str) -> None:
         stored = self.table.stored
@@ -128,16 +157,16 @@ class Restore:
               CASE WHEN verdict = 'same' OR (bct IS NULL AND nct IS NULL) THEN NULL
                    WHEN bct IS NULL THEN 'delete' WHEN nct IS NULL THEN 'insert'
                    WHEN soft THEN 'update' ELSE 'replace' END AS op
-            FROM (SELECT p.n, p.bct, p.act, o.{self._place} AS nct,
-                {_same_row("b", "o", hard) if hard else "true"} AS soft,
+            FROM (SELECT p.n, p.bct, p.sct, p.act, o.{self._place} AS nct,
+                {same_row("b", "o", hard) if hard else "true"} AS soft,
                 p.act IS NULL AND o.{self._place} IS NULL OR p.act IS NOT NULL
-                  AND o.{self._place} IS NOT NULL AND {_same_row("a", "o", stored)} AS kept,
+                  AND o.{self._place} IS NOT NULL AND {same_row("a", "o", stored)} AS kept,
                 CASE WHEN (p.bct IS NULL AND o.{self._place} IS NULL)
                        OR (p.bct IS NOT NULL AND o.{self._place} IS NOT NULL
-                           AND {_same_row("b", "o", stored)}) THEN 'same'
-                     WHEN (p.act IS NULL AND o.{self._place} IS NULL)
+                           AND {same_row("b", "o", stored)}) THEN 'same'
+                     WHEN b.{self._whole} IS NOT NULL OR (p.act IS NULL AND o.{self._place} IS NULL)
                        OR (p.act IS NOT NULL AND o.{self._place} IS NOT NULL
-                           AND {_same_row("a", "o", stored)}) THEN 'ours'
+                           AND {same_row("a", "o", stored)}) THEN 'ours'
                      ELSE 'changed' END AS verdict
               FROM {pairs} p LEFT JOIN {self.b} b ON b.ctid = p.bct
               LEFT JOIN {self.a} a ON a.ctid = p.act
@@ -149,7 +178,7 @@ class Restore:
         pairs, copies = f"pg_temp.{self._prefix}p", f"pg_temp.{self._prefix}c"
 
         def numbered(name: str, alias: str) -> str:
-            text = _row_text(alias, stored)
+            text = row_text(alias, stored)
             return (
                 f"SELECT {alias}.ctid, {text} AS v, "
                 f"row_number() OVER (PARTITION BY {text}) AS r FROM {name} {alias}"
@@ -166,7 +195,7 @@ class Restore:
                 WHERE NOT EXISTS (SELECT 1 FROM bv WHERE bv.v = av.v AND bv.r = av.r)) q""",
         )
         await self._session.run(f"ANALYZE {pairs}")
-        text = _row_text("t", stored)
+        text = row_text("t", stored)
         await self._make(
             copies,
             f"""SELECT t.ctid AS ct, {text} AS v FROM ONLY {self.table.quoted} t
@@ -185,7 +214,7 @@ class Restore:
         await self._make(
             self.w,
             f"""SELECT v.*, verdict = 'changed' AS skip FROM (
-              SELECT p.n, p.bct, p.act, o.{self._place} AS nct, false AS soft,
+              SELECT p.n, p.bct, p.bct AS sct, p.act, o.{self._place} AS nct, false AS soft,
                 CASE WHEN p.act IS NULL OR o.{self._place} IS NOT NULL THEN 'ours'
                      ELSE 'changed' END AS verdict,
                 CASE WHEN p.act IS NULL THEN 'insert'
@@ -213,8 +242,8 @@ class Restore:
                 ("update",) if self._twice else ("update", "replace"),
             )
         problems += await self._each(
-            f"INSERT INTO {target} ({_list(stored)}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {_list(stored, 'b')} FROM {self.w} w JOIN {self.b} b ON b.ctid = w.bct "
+            f"INSERT INTO {target} ({listed(stored)}) OVERRIDING SYSTEM VALUE "
+            f"SELECT {listed(stored, 'b')} FROM {self.w} w JOIN {self.b} b ON b.ctid = w.bct "
             "WHERE true",
             ("insert", "replace") if self._twice else ("insert",),
         )
@@ -313,39 +342,19 @@ class Restore:
         counted = await self._session.one(f"SELECT count(*) FROM {self.w} WHERE skip")
         return int(counted[0])
 
-    async def conflicts(self) -> list[Conflict]:
-        """At most ``SHOWN`` rows that were left, or overwritten by force."""
-        lines = sorted(self._why)[:SHOWN]
-        if not lines:
-            return []
-        stored = self.table.stored
-        names = [c.name for c in stored]
-        found = await self._session.rows(
-            f"SELECT w.n, CASE WHEN w.bct IS NOT NULL THEN {_texts('b', stored)} END, "
-            f"CASE WHEN w.act IS NOT NULL THEN {_texts('a', stored)} END, "
-            f"CASE WHEN w.nct IS NOT NULL THEN {_texts('o', stored)} END "
-            f"FROM {self.w} w LEFT JOIN {self.b} b ON b.ctid = w.bct "
-            f"LEFT JOIN {self.a} a ON a.ctid = w.act LEFT JOIN {self.o} o ON o.{self.mark} = w.n "
-            f"WHERE w.n = ANY('{{{','.join(map(str, lines))}}}'::int8[]) ORDER BY w.n"
+    async def merged(self) -> int:
+        counted = await self._session.one(
+            f"SELECT count(*) FROM {self.w} w JOIN {self.b} b ON b.ctid = w.bct "
+            f"WHERE b.{self._whole} IS NOT NULL AND NOT w.skip"
         )
-        key = self.table.key.columns if self.table.key else ()
-        conflicts: list[Conflict] = []
-        for row, *sides in found:
-            before, after, now = (
-                None if side is None else dict(zip(names, side, strict=True)) for side in sides
-            )
-            known = before or after or now or {}
-            conflicts.append(
-                Conflict(
-                    resource=self.image.resource,
-                    key={name: known.get(name) for name in key} or None,
-                    before=before,
-                    after=after,
-                    now=now,
-                    why=self._why[row],
-                )
-            )
-        return conflicts
+        return int(counted[0])
+
+    def why(self, row: int) -> str:
+        return self._why[row]
+
+    def disputed(self) -> list[int]:
+        """Every row that was left, or overwritten by force."""
+        return sorted(self._why)
 
     # --- names ----------------------------------------------------------------------------
 
@@ -364,29 +373,8 @@ class Restore:
         return self._replica or any(c.identity == "a" for c in self.table.stored)
 
     def _all(self, alias: str) -> str:
-        return _list(self.table.columns, alias)
+        return listed(self.table.columns, alias)
 
     async def _make(self, name: str, query: str) -> None:
         plain = name.removeprefix("pg_temp.")
         await self._session.run(f"CREATE TEMPORARY TABLE {plain} ON COMMIT DROP AS {query}")
-
-
-def _list(columns: Sequence[Column], alias: str = "") -> str:
-    dot = f"{alias}." if alias else ""
-    return ", ".join(f"{dot}{c.quoted}" for c in columns)
-
-
-def _same_row(left: str, right: str, columns: Sequence[Column]) -> str:
-    # The casts keep the parser from comparing column by column.
-    return (
-        f"ROW({_list(columns, left)})::record OPERATOR(pg_catalog.*=) "
-        f"ROW({_list(columns, right)})::record"
-    )
-
-
-def _row_text(alias: str, columns: Sequence[Column]) -> str:
-    return f'(ROW({_list(columns, alias)})::text COLLATE "C")'
-
-
-def _texts(alias: str, columns: Sequence[Column]) -> str:
-    return "ARRAY[" + ", ".join(f"{alias}.{c.quoted}::text" for c in columns) + "]"

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from gateway.errors import ImageDamaged
-from gateway.interfaces import Captured, Probe
+from gateway.interfaces import Captured, Probe, Watch
 from gateway.lifecycle import State
 from gateway.model import (
+    LISTED,
     Conflict,
     Deny,
     EffectState,
@@ -26,12 +27,13 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import catalog, references
 from gateway.upstreams.sql.postgres.capture import Capture
 from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
+from gateway.upstreams.sql.postgres.conflicts import conflicts
 from gateway.upstreams.sql.postgres.extent import baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
 from gateway.upstreams.sql.postgres.images import TableImage, decode
 from gateway.upstreams.sql.postgres.landing import Ask, land
-from gateway.upstreams.sql.postgres.restore import SHOWN, Problem, Restore
+from gateway.upstreams.sql.postgres.restore import Problem, Restore
 from gateway.upstreams.sql.postgres.session import Session
 
 
@@ -79,6 +81,10 @@ class PostgresUnwinding:
         self._prefix = f"hf_{secrets.token_hex(6)}_"
         self._receipt = ""
         self._steps: tuple[Step, ...] = ()
+        self._watch: Watch | None = None
+
+    def watch(self, watch: Watch) -> None:
+        self._watch = watch
 
     async def run(self) -> tuple[Step, ...]:
         """See ``Unwinding.run``. Raises ``UpstreamError`` when the database fails or a lock is
@@ -199,7 +205,7 @@ class PostgresUnwinding:
                     table,
                     image,
                     prefix=f"{self._prefix}{number}_{i}",
-                    force=self._mode is OnConflict.FORCE,
+                    mode=self._mode,
                     replica=self._seat.replica,
                 )
             )
@@ -240,24 +246,34 @@ class PostgresUnwinding:
                 await restore.skip([Problem(row=row, why="linked") for row in rest])
 
     async def _report(self, step: Step, restores: Sequence[Restore]) -> Step:
-        conflicts: list[Conflict] = []
-        restored = left = 0
+        listed: list[Conflict] = []
+        restored = left = merged = found = 0
         for restore in restores:
-            conflicts += await restore.conflicts()
+            async for conflict in conflicts(self._session, restore):
+                found += 1
+                if found <= LISTED:
+                    listed.append(conflict)
+                if self._watch is not None:
+                    self._watch.conflict(step.call, conflict)
             restored += await restore.restored()
             left += await restore.left()
+            merged += await restore.merged()
+        detail = []
+        if merged:
+            detail.append(f"{merged} rows were merged with what others changed in them.")
+        if left:
+            detail.append(f"{left} rows were changed by others and left as they are.")
         state = "reverted" if not left else "partial" if restored else "conflict"
-        if conflicts and self._mode is OnConflict.ABORT:
+        if listed and self._mode is OnConflict.ABORT:
             state = "conflict"
         return replace(
             step,
             state=state,
             restored=restored,
-            conflicts=tuple(conflicts),
+            conflicts=tuple(listed),
+            more=found - len(listed),
             reason="revert.conflict" if left else None,
-            detail=f"{left} rows were left as they are; {len(conflicts)} are listed."
-            if left > SHOWN
-            else None,
+            detail=" ".join(detail) or None,
         )
 
 

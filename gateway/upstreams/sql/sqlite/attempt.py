@@ -13,7 +13,7 @@ from typing import TypeVar
 import apsw
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Captured, Clock, Probe, Ran
+from gateway.interfaces import Captured, Clock, Probe, Ran, Watch
 from gateway.lifecycle import State
 from gateway.model import Call, Deny, EffectState, Json, OnConflict, Outcome, Permit, Step, Undo
 from gateway.upstreams.sql.limits import SqlLimits
@@ -240,8 +240,12 @@ class SqliteUnwinding:
         self._undos = undos
         self._on_conflict = on_conflict
         self._work = _Work(source, call)
+        self._watch: Watch | None = None
         whole = len(undos) == 1 and bool(undos[0][1].manifest.get("journal"))
         self._whole = PutBack(source.desk, call.id, undos[0]) if whole else None
+
+    def watch(self, watch: Watch) -> None:
+        self._watch = watch
 
     async def run(self) -> tuple[Step, ...]:
         return await self._work.do(self._run)
@@ -257,6 +261,7 @@ class SqliteUnwinding:
                 self._undos,
                 self._on_conflict,
                 foreign_keys=self._source.foreign_keys,
+                watch=self._watch,
             )
         except apsw.Error as error:
             raise explained(error, "revert") from error

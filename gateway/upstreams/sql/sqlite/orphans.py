@@ -34,7 +34,7 @@ def _children(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> bo
     """Restored rows of the referring table whose parent is not there."""
     found = False
     for item in items:
-        if item.change.before is None:
+        if item.target is None:
             continue
         cells = _present(db, item, key.columns)
         if cells is None or _exists(db, key.parent, key.to, cells):
@@ -101,9 +101,9 @@ def _cells(item: Item, columns: Sequence[str], row: Row) -> tuple[Cell, ...] | N
 
 def _present(db: apsw.Connection, item: Item, columns: Sequence[str]) -> tuple[Cell, ...] | None:
     """The values of ``columns``, generated ones too, of a row that was put back."""
-    assert item.change.before is not None
+    assert item.target is not None
     if _stored(item, columns):
-        return _cells(item, columns, item.change.before)
+        return _cells(item, columns, item.target)
     shape = item.image.shape
     names = shape.key if shape.without_rowid else (str(shape.rowid),)
     source = f"FROM main.{quoted(shape.name)} WHERE {rows.matching(names, item.change.key)}"

@@ -3,15 +3,16 @@ triggers and foreign keys are off, so that exactly the images come back and noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import apsw
 
-from gateway.model import Conflict, OnConflict
+from gateway.model import LISTED, Conflict, OnConflict
+from gateway.upstreams.sql.merging import merged
 from gateway.upstreams.sql.sqlite import catalog, orphans, rows
 from gateway.upstreams.sql.sqlite.catalog import Shape, quoted
-from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, shown_row
+from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, same_cell, shown_row
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
 from gateway.upstreams.sql.sqlite.rows import Key
 
@@ -30,12 +31,14 @@ _TAKEN = frozenset(
 
 @dataclass(slots=True)
 class Item:
-    """One change and what is there now. ``why``: the conflict, if any; ``restore``: whether the
-    before-image is put back."""
+    """One change and what is there now. ``target``: what is to stand there, the before-image or,
+    where somebody changed other columns since, a merged row. ``why``: the conflict, if any;
+    ``restore``: whether the target is put back."""
 
     image: TableImage
     change: Change
     now: Row | None
+    target: Row | None
     why: str | None = None
     other: Row | None = None
     restore: bool = True
@@ -60,9 +63,13 @@ class Item:
 
 @dataclass(slots=True)
 class Restored:
+    """``conflicts``: the first ``LISTED`` of the ``found``."""
+
     rows: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
+    found: int = 0
     left: int = 0  # rows in conflict that were left as they are
+    merged: int = 0
 
 
 def schema_change(db: apsw.Connection, images: Sequence[TableImage]) -> str | None:
@@ -82,9 +89,11 @@ def restore(
     on_conflict: OnConflict,
     *,
     foreign_keys: bool,
+    tell: Callable[[Conflict], None],
 ) -> Restored:
     """Restores what can be restored and lists what cannot. Under ``abort`` that is done too, so
-    that every conflict is found; the caller rolls back when there is one."""
+    that every conflict is found; the caller rolls back when there is one. ``tell`` hears of each
+    conflict."""
     items = [item for image in images for item in _compared(db, image, on_conflict)]
     if on_conflict is OnConflict.FORCE:
         items = [item for item in items if item.why != UNDONE]
@@ -94,7 +103,7 @@ def restore(
         clean = _apply(db, items) and not orphans.leave_out(db, keys, items)
         if clean:
             db.execute("RELEASE holdfast_restore")
-            return _told(items)
+            return _told(items, tell)
         # Somebody's row stands in the way of a restored one: without it, from the start.
         db.execute("ROLLBACK TO holdfast_restore")
         db.execute("RELEASE holdfast_restore")
@@ -106,14 +115,23 @@ def _compared(db: apsw.Connection, image: TableImage, on_conflict: OnConflict) -
     for change in image.changes:
         now = found.get(change.key)
         if same(now, change.after):
-            items.append(Item(image, change, now))
+            items.append(Item(image, change, now, change.before))
         elif same(now, change.before):
-            items.append(Item(image, change, now, why=UNDONE, restore=False))
+            items.append(Item(image, change, now, change.before, why=UNDONE, restore=False))
         else:
-            why = "missing" if now is None else "present" if change.after is None else "changed"
-            forced = on_conflict is OnConflict.FORCE
-            items.append(Item(image, change, now, why=why, restore=forced))
+            items.append(_touched(image, change, now, on_conflict))
     return items
+
+
+def _touched(image: TableImage, change: Change, now: Row | None, on_conflict: OnConflict) -> Item:
+    """A row that somebody changed since."""
+    if on_conflict is OnConflict.MERGE:
+        row = merged(change.before, change.after, now, same_cell)
+        if row is not None:
+            return Item(image, change, now, row)
+    why = "missing" if now is None else "present" if change.after is None else "changed"
+    forced = on_conflict is OnConflict.FORCE
+    return Item(image, change, now, change.before, why=why, restore=forced)
 
 
 def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
@@ -127,10 +145,10 @@ def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
     for shape, group in groups:
         inserter = rows.Inserter(db, shape)
         for item in group:
-            if item.change.before is None:
+            if item.target is None:
                 continue
             try:
-                inserter.insert(item.change.key, item.change.before)
+                inserter.insert(item.change.key, item.target)
             except apsw.ConstraintError as error:
                 if getattr(error, "extendedresult", 0) in _TAKEN:
                     item.leave("unique", _rival(db, item))
@@ -159,7 +177,7 @@ def _verified(db: apsw.Connection, shape: Shape, group: Sequence[Item]) -> bool:
     found = rows.by_key(db, shape, [item.change.key for item in group])
     for item in group:
         now = found.get(item.change.key)
-        if not same(now, item.change.before) and not _moved(item, now, group):
+        if not same(now, item.target) and not _moved(item, now, group):
             item.leave("inexact", now)
             clean = False
     return clean
@@ -167,14 +185,14 @@ def _verified(db: apsw.Connection, shape: Shape, group: Sequence[Item]) -> bool:
 
 def _moved(item: Item, now: Row | None, group: Sequence[Item]) -> bool:
     # A key that differs only by what its collation ignores finds the row of another change.
-    if item.change.before is not None or not item.image.shape.without_rowid:
+    if item.target is not None or not item.image.shape.without_rowid:
         return False
-    return any(same(now, other.change.before) for other in group)
+    return any(same(now, other.target) for other in group)
 
 
 def _rival(db: apsw.Connection, item: Item) -> Row | None:
     """The row that has the identity or a unique value of the one to be restored."""
-    shape, before = item.image.shape, item.change.before
+    shape, before = item.image.shape, item.target
     assert before is not None
     there = rows.by_key(db, shape, [item.change.key]).get(item.change.key)
     if there is not None:
@@ -192,11 +210,16 @@ def _rival(db: apsw.Connection, item: Item) -> Row | None:
     return None
 
 
-def _told(items: Sequence[Item]) -> Restored:
+def _told(items: Sequence[Item], tell: Callable[[Conflict], None]) -> Restored:
     told = Restored()
     for item in items:
         told.rows += item.restore
+        told.merged += item.restore and item.target is not item.change.before
         if item.why is not None:
-            told.conflicts.append(item.conflict())
+            conflict = item.conflict()
+            tell(conflict)
+            told.found += 1
+            if told.found <= LISTED:
+                told.conflicts.append(conflict)
             told.left += not item.restore and item.why != UNDONE
     return told

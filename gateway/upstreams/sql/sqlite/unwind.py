@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import apsw
 
 from gateway.errors import ImageDamaged
-from gateway.model import OnConflict, Step, Undo
+from gateway.interfaces import Watch
+from gateway.model import Conflict, OnConflict, Step, Undo
 from gateway.upstreams.sql.sqlite.images import FORMAT, TableImage, unpack
 from gateway.upstreams.sql.sqlite.restore import Restored, restore, schema_change
 
@@ -35,11 +36,12 @@ def take_back(
     on_conflict: OnConflict,
     *,
     foreign_keys: bool,
+    watch: Watch | None = None,
 ) -> tuple[Step, ...]:
     """One step per call. With ``abort``, a step that is not ``reverted`` leaves every row of every
     step alone."""
     db.execute("SAVEPOINT holdfast_unwind")
-    steps = [_one(db, call, undo, on_conflict, foreign_keys) for call, undo in undos]
+    steps = [_one(db, call, undo, on_conflict, foreign_keys, watch) for call, undo in undos]
     if on_conflict is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
         db.execute("ROLLBACK TO holdfast_unwind")
         steps = [_left(step) for step in steps]
@@ -48,15 +50,24 @@ def take_back(
 
 
 def _one(
-    db: apsw.Connection, call: str, undo: Undo, on_conflict: OnConflict, foreign_keys: bool
+    db: apsw.Connection,
+    call: str,
+    undo: Undo,
+    on_conflict: OnConflict,
+    foreign_keys: bool,
+    watch: Watch | None,
 ) -> Step:
+    def tell(conflict: Conflict) -> None:
+        if watch is not None:
+            watch.conflict(call, conflict)
+
     images = _images(undo)
     if isinstance(images, str):
         return _failed(call, undo, "revert.not_revertible", images)
     changed = schema_change(db, images)
     if changed is not None:
         return _failed(call, undo, "revert.schema_changed", changed)
-    done = restore(db, images, on_conflict, foreign_keys=foreign_keys)
+    done = restore(db, images, on_conflict, foreign_keys=foreign_keys, tell=tell)
     return Step(
         call=call,
         upstream=undo.upstream,
@@ -64,9 +75,19 @@ def _one(
         state=_state(done, on_conflict),
         restored=done.rows,
         conflicts=tuple(done.conflicts),
+        more=done.found - len(done.conflicts),
         reason="revert.conflict" if done.conflicts else None,
-        detail=f"{len(done.conflicts)} rows were changed by others." if done.conflicts else None,
+        detail=_detail(done),
     )
+
+
+def _detail(done: Restored) -> str | None:
+    told = []
+    if done.merged:
+        told.append(f"{done.merged} rows were merged with what others changed in them.")
+    if done.found:
+        told.append(f"{done.found} rows were changed by others.")
+    return " ".join(told) or None
 
 
 def _images(undo: Undo) -> list[TableImage] | str:
@@ -98,6 +119,7 @@ def _left(step: Step) -> Step:
             action=step.action,
             state=step.state,
             conflicts=step.conflicts,
+            more=step.more,
             reason=step.reason,
             detail=step.detail,
         )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from gateway.model import OnConflict
-from gateway.upstreams.sql.postgres.restore import SHOWN
+from gateway.model import LISTED, OnConflict
 from tests.fixtures.postgres_case import Case
 
 _T = """
@@ -81,8 +80,8 @@ async def test_a_long_list_of_conflicts_is_cut_and_counted(case: Case) -> None:
     done = await case.call("UPDATE t SET v = 1")
     case.admin.execute("UPDATE t SET v = 2")
     (step,) = (await case.revert(done.undo)).steps
-    assert len(step.conflicts) == SHOWN
-    assert step.detail == f"1200 rows were left as they are; {SHOWN} are listed."
+    assert (len(step.conflicts), step.more) == (LISTED, 1200 - LISTED)
+    assert step.detail == "1200 rows were changed by others and left as they are."
 
 
 async def test_many_unique_conflicts_are_found_one_by_one(case: Case) -> None:

@@ -71,6 +71,51 @@ async def test_force_overwrites_the_changed_row_and_lists_it(case: Case) -> None
     assert case.dump() == before
 
 
+async def test_merge_restores_the_columns_that_only_the_call_changed(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE m(id int PRIMARY KEY, v numeric, code text UNIQUE, "
+        "twice int GENERATED ALWAYS AS (id * 2) STORED);"
+        "INSERT INTO m SELECT i, 1.0, 'c' || i FROM generate_series(1, 5) i"
+    )
+    before = case.dump()
+    done = await case.call("UPDATE m SET v = 2.0, code = 'x' || id")
+    case.admin.execute("DELETE FROM m WHERE id = 5")
+    there = case.dump()
+    assert (await case.revert(done.undo, mode=OnConflict.MERGE, commit=False)).states == ["partial"]
+    assert case.dump() == there
+    case.admin.execute("INSERT INTO m VALUES (5, 2.0, 'x5')")
+    case.admin.execute(
+        "UPDATE m SET v = 2.00 WHERE id = 2; UPDATE m SET code = 'mine' WHERE id = 3"
+    )
+    merged = await case.revert(done.undo, mode=OnConflict.MERGE)
+    assert (merged.states, merged.whys) == (["partial"], ["changed"])
+    assert [c.key for c in merged.steps[0].conflicts] == [{"id": "2"}, {"id": "3"}]
+    case.admin.execute("UPDATE m SET v = 1.0, code = 'c' || id WHERE id IN (2, 3)")
+    assert case.dump() == before
+
+
+async def test_a_merge_leaves_what_others_wrote_in_other_columns(case: Case) -> None:
+    case.setup("CREATE TABLE m(id int PRIMARY KEY, v numeric, note text, code text UNIQUE)")
+    case.admin.execute("INSERT INTO m SELECT i, 1.0, 'n', 'c' || i FROM generate_series(1, 4) i")
+    before = case.dump()
+    done = await case.call("UPDATE m SET v = 2, code = 'x' || id")
+    case.admin.execute("UPDATE m SET note = 'theirs' WHERE id <= 2")
+    merged = await case.revert(done.undo, mode=OnConflict.MERGE)
+    assert (merged.states, merged.whys, merged.steps[0].restored) == (["reverted"], [], 4)
+    assert merged.steps[0].detail == "2 rows were merged with what others changed in them."
+    assert merged.undo is not None
+    case.admin.execute("UPDATE m SET note = 'n'")
+    assert case.dump() == before
+    case.admin.execute("UPDATE m SET note = 'theirs' WHERE id <= 2")
+    assert (await case.revert(merged.undo)).states == ["reverted"]
+    assert case.admin.execute("SELECT v::text, note, code FROM m ORDER BY id").fetchall() == [
+        ("2", "theirs", "x1"),
+        ("2", "theirs", "x2"),
+        ("2", "n", "x3"),
+        ("2", "n", "x4"),
+    ]
+
+
 async def test_a_row_that_others_deleted_is_a_conflict(case: Case) -> None:
     case.setup(_T)
     done = await case.call("UPDATE t SET v = 'agent' WHERE id = 3")

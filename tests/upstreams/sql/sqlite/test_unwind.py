@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gateway.model import Deny, EffectState, OnConflict, Undo
+from gateway.model import LISTED, Conflict, Deny, EffectState, OnConflict, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from tests.upstreams.sql.sqlite.driving import Driver, call_of, change, driving, rows_of
 
@@ -119,6 +119,65 @@ async def test_composite_foreign_keys_are_checked_too(driver: Driver) -> None:
     change(driver.path, "DELETE FROM refs WHERE b = 5")
     steps, _ = await driver.revert(done)
     assert steps[0].state == "reverted"
+
+
+async def test_merge_restores_the_columns_that_only_the_call_changed(driver: Driver) -> None:
+    done = await driver.do("UPDATE p SET n = 0")
+    change(
+        driver.path,
+        "UPDATE p SET name = 'amy' WHERE id = 1",
+        "UPDATE p SET n = 7, name = 'bob' WHERE id = 2",
+        "DELETE FROM p WHERE id = 3",
+    )
+    steps, back = await driver.revert(done, on_conflict=OnConflict.MERGE)
+    assert (steps[0].state, steps[0].restored, steps[0].more) == ("partial", 2, 0)
+    assert [(c.why, c.key["id"]) for c in steps[0].conflicts] == [("changed", 2), ("missing", 3)]
+    assert steps[0].detail is not None
+    assert steps[0].detail.startswith("1 rows were merged")
+    there = [(1, "amy", 1), (2, "bob", 7), (4, "dee", b"\x00")]
+    assert rows(driver.path, "SELECT * FROM p ORDER BY id") == there
+    assert back is not None
+    steps, _ = await driver.revert(back)
+    assert steps[0].state == "reverted"
+    assert rows(driver.path, "SELECT id, name, n FROM p ORDER BY id") == [
+        (1, "amy", 0),
+        (2, "bob", 7),
+        (4, "dee", 0),
+    ]
+
+
+async def test_a_merged_row_that_meets_a_unique_value_is_a_conflict(driver: Driver) -> None:
+    done = await driver.do("UPDATE p SET name = 'new' WHERE id = 1")
+    change(driver.path, "UPDATE p SET n = 5 WHERE id = 1", "INSERT INTO p VALUES(9, 'ann', 0)")
+    left = rows_of(driver.path)
+    steps, _ = await driver.revert(done, on_conflict=OnConflict.MERGE)
+    assert [(c.why, c.before) for c in steps[0].conflicts] == [
+        ("unique", {"id": 1, "name": "ann", "n": 1})
+    ]
+    assert rows_of(driver.path) == left
+
+
+async def test_a_step_holds_the_first_conflicts_and_the_watch_hears_of_all(driver: Driver) -> None:
+    numbers = "WITH RECURSIVE g(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM g WHERE i < 349)"
+    change(driver.path, f"INSERT INTO two {numbers} SELECT i, 0, 0 FROM g")
+    done = await driver.do("UPDATE two SET v = 1 WHERE a >= 100")
+    change(driver.path, "UPDATE two SET v = 2 WHERE a >= 100")
+    heard: list[tuple[str, object]] = []
+
+    class Ear:
+        def conflict(self, call: str, conflict: Conflict) -> None:
+            heard.append((call, conflict.key))
+
+        def progress(self, done: int, total: int) -> None: ...
+
+    call = call_of(99, "revert")
+    undos = [(done.call.id, done.undo)]
+    async with driver.upstream.unwind(call, undos, ABORT) as unwinding:
+        unwinding.watch(Ear())
+        (step,) = await unwinding.run()
+    assert (step.state, step.more, len(step.conflicts)) == ("conflict", 250 - LISTED, LISTED)
+    assert len({str(key) for _, key in heard}) == 250
+    assert {id for id, _ in heard} == {done.call.id}
 
 
 async def test_skip_restores_what_it_can(driver: Driver) -> None:
