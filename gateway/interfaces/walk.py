@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from gateway.lifecycle import State
 from gateway.model import (
     Action,
     Approval,
@@ -195,6 +196,28 @@ class Upstream(Protocol):
     async def happened(self, receipt: str) -> EffectState:
         """Whether the transaction behind ``receipt`` is committed: ``APPLIED``, ``NONE`` (and it
         never will be), or ``UNKNOWN`` when the target cannot be asked or it still runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A call whose outcome nobody recorded. ``since``: its last move, after which nothing was sent
+    for it; ``undo``: what its permit made durable."""
+
+    call: Call
+    state: State
+    since: datetime
+    undo: Undo
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """An upstream without transactions, which settles what was left open by its own means."""
+
+    async def resolve(self, unsettled: Unsettled, permit: Permit | None) -> Outcome | None:
+        """With a ``permit`` the call is running, taken over from whoever ran it, and may be sent
+        again where that has no second effect. Without one its outcome is recorded as unknown: it
+        is only looked at. ``None``: it cannot be told yet."""
         ...
 
 

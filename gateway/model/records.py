@@ -76,9 +76,8 @@ class Undo:
     """How to take a call back. ``manifest`` is JSON that only the upstream which made it reads.
     The row images, stored outside the target, are either whole in ``image`` (small ones) or
     ``spooled``; ``Spooler.read`` gives them piece by piece either way. ``reversibility``
-    ``irreversible`` means that there is no way back and policy accepted it. ``answer`` is the
-    result that was recorded for the call, given along when it is taken back; it is not part of
-    what is stored."""
+    ``irreversible`` means that there is no way back and policy accepted it. ``answer`` is what
+    ``Outcome.kept`` recorded when the call ended, given along when it is taken back."""
 
     upstream: str
     kind: str
@@ -122,7 +121,8 @@ LISTED = 100  # conflicts that travel with a step; the store keeps all of them, 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What a revert did, or would do, about one call. ``state``: planned, reverted, partial,
-    conflict, skipped, failed. ``conflicts`` holds the first ``LISTED``, and there are ``more``."""
+    conflict, skipped, failed, unknown. ``conflicts`` holds the first ``LISTED``, and there are
+    ``more``."""
 
     call: str
     upstream: str
@@ -151,14 +151,19 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a call ended. ``result`` is the surface's JSON for a success, ``refusal`` the problem
-    for a failure; ``steps`` are those of a revert. ``live`` is the surface's own, such as an answer
-    that still arrives; never recorded."""
+    for a failure; ``steps`` are those of a revert. ``kept`` is what the way back needs of the
+    answer and of the state left behind: recorded with the images, never shown. ``final``: an
+    unknown outcome is recorded as such, as nobody will send again; otherwise the call is left to
+    recovery. ``live`` is the surface's own, such as an answer that still arrives; never
+    recorded."""
 
     state: State
     effect: EffectState
     result: Mapping[str, Json] | None = None
     refusal: Deny | None = None
     steps: tuple[Step, ...] = ()
+    kept: Mapping[str, Json] | None = None
+    final: bool = False
     live: Any = None
 
 

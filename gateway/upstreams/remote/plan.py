@@ -39,7 +39,14 @@ class Plan:
     ``resource`` what it touches (``/customers/7``). ``values``: the roots known before anything is
     sent. ``request``: what is sent, canonical; ``before``, ``undo`` and ``verify`` make requests of
     the same form. ``safe``: repeating the request has no further effect (GET, PUT, DELETE where
-    the declaration says so)."""
+    the declaration says so); ``undo_safe``: the same of what ``undo`` makes. ``conditional`` makes
+    what is sent instead of ``request`` once ``before`` is known (to add ``If-Match``).
+
+    ``ignore`` names parts of a read's view that change by themselves (``body.updated_at``); they
+    are left out of comparisons. ``rows`` is the extent that the declaration gives the call.
+    ``key_kept_s``: how long a keyed tool remembers a key; ``fence_s``: seconds after which nothing
+    that was sent can still arrive.
+    """
 
     name: str
     resource: str
@@ -52,5 +59,11 @@ class Plan:
     undo: Maker | None = None
     verify: Maker | None = None
     probing: Probing | None = None
+    conditional: Maker | None = None
     retry: Retry = Retry()
     safe: bool = False
+    undo_safe: bool = False
+    ignore: tuple[str, ...] = ()
+    rows: int = 1
+    key_kept_s: float = 24 * 3600.0
+    fence_s: float = 300.0

@@ -16,14 +16,15 @@ class Answer:
     ``view``: what templates see as ``before`` or ``response`` (HTTP: ``{"status", "headers",
     "body"}``; MCP: the structured content, or ``{"text"}``). ``result``: what is recorded on the
     call's row. ``failed``: the tool itself reports failure; ``proves_no_effect``: and its
-    declaration says that then nothing happened. ``live``: the surface's own (a stream that is
-    still open); never recorded.
+    declaration says that then nothing happened. ``absent``: a read found nothing there (HTTP: 404
+    or 410). ``live``: the surface's own (a stream that is still open); never recorded.
     """
 
     view: Mapping[str, Json]
     result: Mapping[str, Json]
     failed: bool = False
     proves_no_effect: bool = False
+    absent: bool = False
     live: Any = None
 
 
