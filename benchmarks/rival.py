@@ -182,7 +182,7 @@ def table(gateway: list[str], rival: list[str], version: str) -> str:
         "# Undo, shape by shape",
         "",
         f"Each statement runs on a fresh PostgreSQL {version} database, once through the gateway",
-        f"and once through [{RIVAL}](https://pypi.org/project/{RIVAL}/) {VERSION} (its default",
+        f"and once through {RIVAL} {VERSION} from PyPI (its default",
         "policy, development profile, holds approved by its operator's command, MCP SDK below 2,",
         "which it needs). The database is read before, after the statement, and after the revert.",
         "*exact*: every row is back. *refused before*: nothing ran, nothing changed.",
