@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from gateway.app.imaging import check_images
 from gateway.app.life import seed_sources
 from gateway.app.parts import Parts, Source, assemble, new_id
 from gateway.audit import digest_of
@@ -23,6 +26,7 @@ async def check(config: Config) -> list[Finding]:
     try:
         await parts.policy.open()
         findings += await parts.policy.check()
+        findings += await asyncio.to_thread(check_images, config)
         for name, source in parts.sources.items():
             try:
                 await source.open()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ulid import ULID
 
+from gateway.app.imaging import SourceRemains, images_of
 from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
 from gateway.deciding import Decider, Judges
 from gateway.guards.freeze import Freezer, Window, Windows, frozen, reach_of
@@ -29,8 +30,6 @@ from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.recovery import Recovery
 from gateway.revert import Reverter
-from gateway.store.images import Images
-from gateway.store.shelves import FolderShelf
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -73,14 +72,15 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     clock = clock or SystemClock()
     lease = timedelta(seconds=config.limits.lease_s)
     retention = config.snapshots.retention
-    shelf = FolderShelf(Path(config.snapshots.path))
-    images = Images(shelf, inline_bytes=config.snapshots.inline_bytes)
-    store = SqliteStore(Path(config.store.path), images=images, clock=clock, probe=probe)
+    images, remains = images_of(config.snapshots), SourceRemains()
+    path = Path(config.store.path)
+    store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     policy = _policy(config)
     sources = {
         name: _source(name, settings, config, images, clock, probe)
         for name, settings in config.sources.items()
     }
+    remains.know(sources)
     windows = Windows([_window(w) for w in config.freezes])
     decider = Decider(
         policy=policy, judges=_judges(config), windows=windows, store=store, clock=clock
@@ -144,6 +144,7 @@ def _source(
         lock_timeout_s=config.limits.lock_timeout_s,
         parse_timeout_s=config.limits.parse_timeout_s,
     )
+    encryption = config.snapshots.encryption
     if settings.path is not None:
         return SqliteUpstream(
             name,
@@ -155,6 +156,8 @@ def _source(
             spooler=spooler,
             clock=clock,
             probe=probe,
+            plain_journals=not encryption.keys or encryption.journals == "plain",
+            retention=config.snapshots.retention,
         )
     return PostgresUpstream(
         name,

@@ -20,6 +20,7 @@ from gateway.cli import (
     local,
     policies,
     serving,
+    snapshots,
 )
 from gateway.cli.display import ascii_json
 from gateway.cli.logs import log_to_standard_error
@@ -58,6 +59,7 @@ for _command in (
 app.add_typer(auditing.app, name="audit")
 app.add_typer(policies.app, name="policy")
 app.add_typer(agents.app, name="agent")
+app.add_typer(snapshots.app, name="snapshots")
 
 
 def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> int:

@@ -14,6 +14,7 @@ from gateway.config.environment import (
     process_environment,
     with_tokens,
 )
+from gateway.config.images import EncryptionSettings, SnapshotSettings
 from gateway.config.loading import load, parse
 from gateway.config.settings import (
     AgentSettings,
@@ -25,11 +26,11 @@ from gateway.config.settings import (
     PolicySettings,
     ScopeSettings,
     Server,
-    SnapshotSettings,
     SourceSettings,
     StoreSettings,
     TelemetrySettings,
 )
+from gateway.config.values import key_bytes
 
 __all__ = [
     "ADMIN_TOKEN",
@@ -39,6 +40,7 @@ __all__ = [
     "AuditSettings",
     "ClientSettings",
     "Config",
+    "EncryptionSettings",
     "FreezeWindow",
     "IdentitySettings",
     "LimitSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "SourceSettings",
     "StoreSettings",
     "TelemetrySettings",
+    "key_bytes",
     "load",
     "parse",
     "process_environment",

@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from gateway.config.images import SnapshotSettings
+from gateway.config.shape import Misplaced, Settings, refuse
 from gateway.config.values import (
     BlankIsNone,
     Bytes,
@@ -29,7 +28,6 @@ from gateway.config.values import (
     SourceUrl,
     StoreUrl,
     Token,
-    parse_duration,
     sqlite_path,
 )
 
@@ -37,20 +35,8 @@ FrozenEffect = Literal[
     "read", "write", "destructive", "ddl", "admin",
     "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop",
 ]  # fmt: skip
-Misplaced = list[tuple[tuple[str | int, ...], str]]
 
 _SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class Server(Settings):
@@ -99,19 +85,6 @@ class PolicySettings(Settings):
 class AuditSettings(Settings):
     checkpoint_file: Annotated[str | None, BlankIsNone] = None
     """A file that is given the newest checkpoint; keep it on another disk."""
-
-
-class SnapshotSettings(Settings):
-    path: Annotated[str, Field(min_length=1)] = "var/snapshots"
-    """The folder of images too large for the store."""
-    inline_bytes: Annotated[int, Field(ge=0, le=2**30)] = 65_536
-    """Images up to this size are kept in the store itself."""
-    retention: Duration | None = parse_duration("30d")
-    """How long a call can be reverted; null keeps images until they are deleted."""
-    max_rows: Count = 1_000_000
-    """The most row images of one call."""
-    max_bytes: Bytes = 536_870_912
-    """The largest image of one call."""
 
 
 class ScopeSettings(Settings):
@@ -218,7 +191,7 @@ class IdentitySettings(Settings):
                 faults.append((("agents", index, "token"), "the same token as another one"))
             names.add(agent.name)
             tokens.add(agent.token.get_secret_value())
-        _refuse(faults)
+        refuse(faults)
         return self
 
 
@@ -300,11 +273,5 @@ class Config(Settings):
                 if source not in self.sources:
                     where = (*at, "scope", "sources", place)
                     faults.append((where, f"there is no source {source!r}"))
-        _refuse(faults)
+        refuse(faults)
         return self
-
-
-def _refuse(faults: Misplaced) -> None:
-    """Faults that lie deeper than the validator that sees them; ``loading`` finds their lines."""
-    if faults:
-        raise PydanticCustomError("misplaced", "not consistent", {"faults": faults})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _SOURCE_SCHEMES = ("sqlite", "postgresql", "postgres")
 
 MIN_TOKEN_CHARS = 8
+KEY_BYTES = 32
 # Defaults that ship with products and get copied, without case, - and _.
 _PLACEHOLDERS = frozenset(
     {"secret", "secretapikey", "changeme", "password", "admin", "default", "placeholder", "token"}
@@ -79,6 +81,51 @@ def _real_token(value: SecretStr) -> SecretStr:
 
 
 Token = Annotated[SecretStr, AfterValidator(_real_token), SecretMarker()]
+
+
+def key_bytes(text: str) -> bytes:
+    """The 32 bytes of a key in base64. Raises ``ValueError``."""
+    try:
+        key = base64.b64decode(text.translate({ord("-"): "+", ord("_"): "/"}), validate=True)
+    except ValueError:
+        raise ValueError("a key is 32 random bytes in base64") from None
+    if len(key) != KEY_BYTES or len(set(key)) < KEY_BYTES // 4:
+        raise ValueError("a key is 32 random bytes in base64")
+    return key
+
+
+def _key(value: SecretStr) -> SecretStr:
+    key_bytes(value.get_secret_value())
+    return value
+
+
+Key = Annotated[SecretStr, AfterValidator(_key), SecretMarker()]
+
+_COLUMN = re.compile(r"[^.\s]{1,128}(\.[^.\s]{1,128}){1,2}")
+
+
+def _column_pattern(text: str) -> str:
+    if not _COLUMN.fullmatch(text):
+        raise ValueError("a column is table.column or schema.table.column; * stands for any part")
+    return text
+
+
+ColumnPattern = Annotated[str, AfterValidator(_column_pattern)]
+
+
+def _bucket_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("s3", "gs", "az") or not parts.hostname:
+        raise ValueError("an object store is s3://bucket/prefix, gs://bucket/prefix or az://...")
+    if parts.username or parts.password or parts.query or parts.fragment or ".." in parts.path:
+        raise ValueError("credentials and options come from the environment, not from the URL")
+    return text
+
+
+BucketUrl = Annotated[str, AfterValidator(_bucket_url)]
 
 
 def _blank_is_none(value: Any) -> Any:

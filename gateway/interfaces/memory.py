@@ -198,6 +198,21 @@ class SnapshotInfo:
     created_at: datetime
     expires_at: datetime | None
     deleted_at: datetime | None
+    erased_at: datetime | None = None  # when nothing of it could be read any more
+    place: str | None = "row"  # or "file"; None once it is erased
+    packed: int | None = None  # bytes that are stored
+    key: str | None = None  # names the key that it is encrypted with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """How many images are under the ``key`` now that were not, and how many could not be read;
+    ``plain``: how many are not encrypted at all, and stay so."""
+
+    key: str
+    rewrapped: int
+    damaged: int
+    plain: int
 
 
 class SnapshotStore(Protocol):
@@ -205,15 +220,34 @@ class SnapshotStore(Protocol):
         self, *, call: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> tuple[list[SnapshotInfo], str | None]: ...
 
+    async def snapshot(self, id: str) -> SnapshotInfo | None: ...
+
     async def undo_of(self, call: str) -> Undo | None:
         """Raises ``ImageDamaged`` when the stored image is not the recorded one."""
         ...
 
     async def delete_snapshot(self, id: str, *, by: str) -> bool:
-        """Removes the image for good and records it; the call can no longer be reverted."""
+        """Removes the image for good and records it; the call can no longer be reverted. Raises
+        ``StoreUnavailable`` when it is deleted, but something of it may still be readable:
+        ``expire_snapshots`` tries again."""
         ...
 
-    async def expire_snapshots(self, now: datetime) -> int: ...
+    async def expire_snapshots(self, now: datetime) -> int:
+        """Deletes what expired by ``now``, and erases what is left of earlier deletions."""
+        ...
+
+    async def rotate_keys(self, *, by: str) -> Rotation:
+        """Puts every encrypted image under the active key; the images stay as they are. Raises
+        ``Malformed`` when no key is configured."""
+        ...
+
+
+class Remains(Protocol):
+    """What sources keep themselves for taking calls back."""
+
+    async def erase(self, upstream: str, call: str) -> None:
+        """Removes it for good. Raises ``StoreUnavailable`` when something may be left."""
+        ...
 
 
 class RevertStore(Protocol):

@@ -61,7 +61,7 @@ class Finding:
 class Spooled:
     """An image that is stored already. ``size`` and ``sha256`` (hex) are those of the image as it
     was written; exactly one of ``inline`` and ``file`` holds it, packed. ``seal`` is the SHA-256
-    of the packed bytes and ``packed`` their number."""
+    of the packed bytes and ``packed`` their number. ``key`` opens it where it is encrypted."""
 
     size: int
     sha256: str
@@ -69,6 +69,7 @@ class Spooled:
     file: str | None = None
     seal: str | None = None
     packed: int | None = None
+    key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,6 +280,10 @@ def snapshot_of(row: SnapshotRow) -> SnapshotInfo:
         created_at=timed(row.created_at),
         expires_at=timed_or_none(row.expires_at),
         deleted_at=timed_or_none(row.deleted_at),
+        erased_at=timed_or_none(row.erased_at),
+        place="file" if row.file is not None else None if row.erased_at is not None else "row",
+        packed=row.packed,
+        key=row.key_id,
     )
 
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -15,6 +16,7 @@ import zstandard
 from gateway.errors import ImageDamaged, SnapshotFailed, StoreUnavailable
 from gateway.interfaces import SpoolFull
 from gateway.model import Spooled, Undo
+from gateway.store.sealing import Keys, Sealer, missing, opened
 from gateway.store.shelves import Shelf, Slot
 
 if TYPE_CHECKING:
@@ -27,28 +29,47 @@ _PIECE = 128 * 1024
 _LEVEL = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the rows refer to: files, and names of keys."""
+
+    files: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+
 class Images:
     """``interfaces.Spooler``, and what the store itself does with images. Those over
-    ``inline_bytes`` become files on ``shelf``; without one every image stays in its row."""
+    ``inline_bytes`` become files on ``shelf``; without one every image stays in its row. With
+    ``keys`` every new image is encrypted, wherever it stays."""
 
-    def __init__(self, shelf: Shelf | None = None, *, inline_bytes: int = INLINE_BYTES) -> None:
+    def __init__(
+        self,
+        shelf: Shelf | None = None,
+        *,
+        inline_bytes: int = INLINE_BYTES,
+        keys: Keys | None = None,
+    ) -> None:
         self._shelf = shelf
         self._inline_bytes = inline_bytes
+        self.keys = keys
         self._spools: dict[str, _Spool] = {}  # finished, and nobody asked for a permit yet
 
-    async def open(self, known: Callable[[], Awaitable[set[str]]]) -> None:
-        """Removes every file that is on no row (``known``) and that nobody is writing. Raises
-        ``StoreUnavailable``."""
+    async def open(self, known: Callable[[], Awaitable[Known]]) -> None:
+        """Removes every file that is on no row and that nobody is writing. Raises
+        ``StoreUnavailable``, also when a key is missing that a kept image needs."""
+        without = [id for id in (await known()).keys if self.keys is None or id not in self.keys]
+        if without:
+            raise missing(sorted(without))
         shelf = self._shelf
         if shelf is None:
-            if await known():
+            if (await known()).files:
                 raise StoreUnavailable("There are images in files, but no place for them.")
             return
         try:
             await asyncio.to_thread(shelf.open)
             # In this order: a file that is idle now gets no row any more, or has it already.
             idle = await asyncio.to_thread(shelf.idle)
-            for name in set(idle) - await known():
+            for name in set(idle) - (await known()).files:
                 await asyncio.to_thread(shelf.remove, name)
         except OSError as error:
             raise StoreUnavailable(f"The place for images cannot be used: {error}.") from error
@@ -57,7 +78,8 @@ class Images:
 
     @contextlib.contextmanager
     def spool(self, *, most: int) -> Iterator[_Spool]:
-        spool = _Spool(self._shelf, inline_bytes=self._inline_bytes, most=most, noted=self._spools)
+        sealer = None if self.keys is None else Sealer()
+        spool = _Spool(self._shelf, self._inline_bytes, most, sealer, self._spools)
         try:
             yield spool
         finally:
@@ -96,9 +118,14 @@ class Images:
 
     def pieces(self, stored: Spooled) -> Iterator[bytes]:
         """See ``Spooler.read``."""
+        if stored.key is not None:
+            for _ in opened(stored.key, self._packed(stored)):
+                continue  # proves the whole image; nothing of it is given away before
+            yield from _unpacked(opened(stored.key, self._packed(stored)), stored)
+            return
         if stored.seal is None:
             for _ in _unpacked(self._packed(stored), stored):
-                continue  # proves the whole image; nothing of it is given away before
+                continue
         else:
             digest = hashlib.sha256()
             for chunk in self._packed(stored):
@@ -121,20 +148,28 @@ class Images:
     # --- out
 
     async def remove(self, file: str) -> None:
-        """Raises ``StoreUnavailable``."""
+        """Looks for the file afterwards: raises ``StoreUnavailable`` unless it is gone."""
         if self._shelf is None:
             raise StoreUnavailable(f"There is no place that could hold {file!r}.")
         try:
             await asyncio.to_thread(self._shelf.remove, file)
+            left = await asyncio.to_thread(self._shelf.holds, file)
         except OSError as error:
             raise StoreUnavailable(f"An image could not be removed: {error}.") from error
+        if left:
+            raise StoreUnavailable("An image was removed, but is still there.")
 
 
 class _Spool:
     """``interfaces.Spool``."""
 
     def __init__(
-        self, shelf: Shelf | None, *, inline_bytes: int, most: int, noted: dict[str, _Spool]
+        self,
+        shelf: Shelf | None,
+        inline_bytes: int,
+        most: int,
+        sealer: Sealer | None,
+        noted: dict[str, _Spool],
     ) -> None:
         self._shelf = shelf
         self._inline_bytes = inline_bytes
@@ -142,6 +177,7 @@ class _Spool:
         self._noted = noted
         self._size = self._packed = 0
         self._sha256, self._seal = hashlib.sha256(), hashlib.sha256()
+        self._sealer = sealer
         self._packer = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
         self._head = bytearray()  # packed, while the image may still stay inline
         self._slot: Slot | None = None
@@ -156,12 +192,16 @@ class _Spool:
             self._ended = True
             raise SpoolFull(f"The image takes more than {self._most} bytes.")
         self._sha256.update(chunk)
-        self._put(self._packer.compress(chunk))
+        packed = self._packer.compress(chunk)
+        self._put(packed if self._sealer is None else self._sealer.add(packed))
 
     def finish(self) -> Spooled:
         if self._ended:
             raise SnapshotFailed("The spool was finished already.")
-        self._put(self._packer.flush())
+        packed = self._packer.flush()
+        if self._sealer is not None:
+            packed = self._sealer.add(packed) + self._sealer.end()
+        self._put(packed)
         self._ended = True
         if self._slot is None:
             return self._spooled(inline=bytes(self._head))
@@ -217,6 +257,7 @@ class _Spool:
             file=file,
             seal=self._seal.hexdigest(),
             packed=self._packed,
+            key=None if self._sealer is None else self._sealer.key,
         )
 
 

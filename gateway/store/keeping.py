@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gateway.interfaces import Agent
 from gateway.lifecycle import RUNNING, State
-from gateway.model import Conflict, Reversibility, RevertJob, Spooled, Undo
+from gateway.model import Conflict, Json, Reversibility, RevertJob, Spooled, Undo
 from gateway.store.cells import agent_of, dumped, loaded, revert_of, revert_row, stamp
+from gateway.store.images import Known
 from gateway.store.rows import AgentRow, SnapshotRow
 from gateway.store.tables import Tables
 from gateway.store.trail import write
@@ -22,45 +23,37 @@ def kept(t: Tables, call: str) -> SnapshotRow | None:
     return None if row is None or row.deleted_at is not None else row
 
 
-def stored_image(row: SnapshotRow) -> Spooled:
-    return Spooled(
-        size=row.size,
-        sha256=row.sha256,
-        inline=row.image,
-        file=row.file,
-        seal=row.seal,
-        packed=row.packed,
-    )
-
-
-def undo_of(row: SnapshotRow, image: bytes | Spooled) -> Undo:
-    spooled = image if isinstance(image, Spooled) else None
+def undo_of(row: SnapshotRow, manifest: Mapping[str, Json], image: bytes | Spooled) -> Undo:
     return Undo(
         upstream=row.upstream,
         kind=row.kind,
         reversibility=Reversibility(row.reversibility),
-        manifest=loaded(row.manifest),
+        manifest=manifest,
         image=image if isinstance(image, bytes) else b"",
-        spooled=spooled,
+        spooled=image if isinstance(image, Spooled) else None,
     )
 
 
-def delete(t: Tables, now: datetime, id: str, by: str) -> list[str] | None:
-    """The files that are of no use any more; ``None`` where there is nothing to delete. The
+def known(t: Tables) -> Known:
+    return Known(files=frozenset(t.files()), keys=frozenset(t.keys_in_use()))
+
+
+def delete(t: Tables, now: datetime, id: str, by: str) -> SnapshotRow | None:
+    """What was deleted and is still to be erased; ``None`` where there is nothing to delete. The
     image of a call that still runs stays: its outcome may depend on it."""
     row = t.snapshot(id)
     if row is None or row.deleted_at is not None or not _over(t, row):
         return None
     _delete(t, now, row, by, "deleted")
-    return [] if row.file is None else [row.file]
+    return row
 
 
-def expire(t: Tables, now: datetime, until: datetime) -> list[str | None]:
-    """Deletes what expired by ``until``; one item per snapshot, its file if it has one."""
+def expire(t: Tables, now: datetime, until: datetime) -> int:
+    """Deletes what expired by ``until``."""
     due = [row for row in t.due_snapshots(stamp(until)) if _over(t, row)]
     for row in due:
         _delete(t, now, row, "retention", "expired")
-    return [row.file for row in due]
+    return len(due)
 
 
 def _over(t: Tables, row: SnapshotRow) -> bool:
@@ -71,19 +64,22 @@ def _over(t: Tables, row: SnapshotRow) -> bool:
 def _delete(t: Tables, now: datetime, row: SnapshotRow, by: str, why: str) -> None:
     t.drop_snapshot(row.id, stamp(now))
     t.change_call("forget_undo", row.call, undo_deleted=1)
-    write(
-        t,
-        now,
-        "snapshot.delete",
-        {
-            "snapshot": row.id,
-            "call": row.call,
-            "sha256": row.sha256,
-            "bytes": row.size,
-            "by": by,
-            "why": why,
-        },
-    )
+    body = {**_named(row), "expires_at": row.expires_at, "by": by, "why": why}
+    write(t, now, "snapshot.delete", body)
+
+
+def erased(t: Tables, now: datetime, rows: Sequence[SnapshotRow]) -> None:
+    """Of ``rows`` nothing can be read any more: the proof that a deletion was carried out."""
+    for row in rows:
+        current = t.snapshot(row.id)
+        if current is not None and current.erased_at is None:
+            t.erase_snapshot(row.id, stamp(now))
+            body = {**_named(row), "file": row.file, "key": row.key_id, "read_again": "not found"}
+            write(t, now, "snapshot.erase", body)
+
+
+def _named(row: SnapshotRow) -> dict[str, Json]:
+    return {"snapshot": row.id, "call": row.call, "sha256": row.sha256, "bytes": row.size}
 
 
 # --- reverts --------------------------------------------------------------------------------

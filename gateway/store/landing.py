@@ -23,6 +23,7 @@ from gateway.model import (
     Spooled,
     Undo,
 )
+from gateway.store.binding import Bound, snapshot_id
 from gateway.store.cells import (
     dumped,
     loaded,
@@ -46,6 +47,7 @@ class Landing:
 
     undo: Undo | None
     image: Spooled | None
+    bound: Bound | None
     receipt: str
     measured: Measured
     reach: Reach
@@ -67,7 +69,7 @@ def permit(t: Tables, now: datetime, running: Running, landing: Landing) -> Perm
         refusal = stopped(t, now, wider, landing.windows)
         if refusal is not None:
             return refusal
-    snapshot = None if landing.undo is None else f"snap_{head.id.removeprefix('call_')}"
+    snapshot = None if landing.undo is None else snapshot_id(head.id)
     measured = landing.measured.as_json()
     moved = write_move(
         t,
@@ -119,13 +121,14 @@ def _shown(id: str | None, landing: Landing) -> Json:
         "reversibility": landing.undo.reversibility.value,
         "sha256": landing.image.sha256,
         "bytes": landing.image.size,
+        "key": None if landing.bound is None or landing.bound.key is None else landing.bound.key.id,
         "expires_at": stamp_or_none(landing.expires_at),
     }
 
 
 def _snapshot_row(id: str, order: int, head: Head, landing: Landing, now: datetime) -> SnapshotRow:
-    undo, image = landing.undo, landing.image
-    if undo is None or image is None:
+    undo, image, bound = landing.undo, landing.image, landing.bound
+    if undo is None or image is None or bound is None:
         raise IllegalMove("a snapshot without its undo and image")
     return SnapshotRow(
         id=id,
@@ -134,7 +137,7 @@ def _snapshot_row(id: str, order: int, head: Head, landing: Landing, now: dateti
         upstream=undo.upstream,
         kind=undo.kind,
         reversibility=undo.reversibility.value,
-        manifest=dumped(dict(undo.manifest)),
+        manifest=bound.manifest,
         size=image.size,
         sha256=image.sha256,
         image=image.inline,
@@ -145,6 +148,9 @@ def _snapshot_row(id: str, order: int, head: Head, landing: Landing, now: dateti
         seal=image.seal,
         packed=image.packed,
         spooled=int(undo.spooled is not None),
+        key_id=None if bound.key is None else bound.key.id,
+        data_key=None if bound.key is None else bound.key.key,
+        erased_at=None,
     )
 
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import Clock, Probe, no_probe
+from gateway.interfaces import Clock, Probe, Remains, no_probe
+from gateway.store import keeping
 from gateway.store.images import Images
 from gateway.store.rows import (
     AgentRow,
@@ -118,8 +119,40 @@ class MemoryTables:
         self._set(self._snapshots, row.id, row)
 
     def drop_snapshot(self, id: str, at: str) -> None:
-        dropped = self._snapshots[id]._replace(manifest="{}", image=None, file=None, deleted_at=at)
-        self._set(self._snapshots, id, dropped)
+        gone = {"manifest": "{}", "image": None, "data_key": None}
+        self._change_snapshot(id, **gone, deleted_at=at)
+
+    def unerased_snapshots(self, after: int, limit: int) -> list[SnapshotRow]:
+        rows = [row for row in self._snapshots.values() if row.ord > after]
+        found = [r for r in rows if r.deleted_at is not None and r.erased_at is None]
+        return sorted(found, key=lambda row: row.ord)[:limit]
+
+    def erase_snapshot(self, id: str, at: str) -> None:
+        self._change_snapshot(id, file=None, erased_at=at)
+
+    def keys_in_use(self) -> set[str]:
+        return {r.key_id for r in self._kept_snapshots() if r.key_id is not None}
+
+    def count_unsealed(self) -> int:
+        return sum(1 for row in self._kept_snapshots() if row.key_id is None)
+
+    def wrapped_snapshots(self, active: str, after: int, limit: int) -> list[SnapshotRow]:
+        found = [
+            row
+            for row in self._kept_snapshots()
+            if row.key_id is not None and row.key_id != active and row.ord > after
+        ]
+        return sorted(found, key=lambda row: row.ord)[:limit]
+
+    def rewrap_snapshot(self, id: str, key_id: str, data_key: bytes) -> None:
+        self._change_snapshot(id, key_id=key_id, data_key=data_key)
+
+    def _kept_snapshots(self) -> list[SnapshotRow]:
+        return [row for row in self._snapshots.values() if row.deleted_at is None]
+
+    def _change_snapshot(self, id: str, **cells: Cell) -> None:
+        changed = self._snapshots[id]._replace(**cells)  # type: ignore[arg-type]
+        self._set(self._snapshots, id, changed)
 
     # --- freezes
 
@@ -251,17 +284,22 @@ class MemoryStore(TransactionalStore):
         clock: Clock,
         images: Images | None = None,
         approval_ttl: timedelta = APPROVAL_TTL,
+        remains: Remains | None = None,
         probe: Probe = no_probe,
     ) -> None:
         super().__init__(
-            images=images or Images(), clock=clock, approval_ttl=approval_ttl, probe=probe
+            images=images or Images(),
+            clock=clock,
+            approval_ttl=approval_ttl,
+            remains=remains,
+            probe=probe,
         )
         self._tables = MemoryTables()
         self._is_open = False
 
     async def open(self) -> None:
         self._is_open = True
-        await self._images.open(lambda: self._read(lambda t: t.files()))
+        await self._images.open(lambda: self._read(keeping.known))
 
     async def close(self) -> None:
         self._is_open = False

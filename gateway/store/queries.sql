@@ -152,14 +152,14 @@ WHERE id = :id;
 -- name: snapshot
 SELECT
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at, seal, packed, spooled
+  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
 FROM snapshots
 WHERE id = :id;
 
 -- name: snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
 FROM snapshots
 WHERE (:call IS NULL OR call = :call) AND (:before IS NULL OR ord < :before)
 ORDER BY ord DESC
@@ -168,7 +168,7 @@ LIMIT :limit;
 -- name: due_snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
 FROM snapshots
 WHERE deleted_at IS NULL AND expires_at <= :now
 ORDER BY ord;
@@ -176,17 +176,50 @@ ORDER BY ord;
 -- name: files
 SELECT file FROM snapshots WHERE file IS NOT NULL;
 
+-- name: keys_in_use
+SELECT DISTINCT key_id FROM snapshots WHERE key_id IS NOT NULL AND deleted_at IS NULL;
+
+-- name: count_unsealed
+SELECT COUNT(*) FROM snapshots WHERE key_id IS NULL AND deleted_at IS NULL;
+
+-- name: wrapped_snapshots
+SELECT
+  id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+FROM snapshots
+WHERE key_id IS NOT NULL AND key_id <> :active AND deleted_at IS NULL AND ord > :after
+ORDER BY ord
+LIMIT :limit;
+
+-- name: rewrap_snapshot
+UPDATE snapshots SET key_id = :key_id, data_key = :data_key
+WHERE id = :id;
+
+-- name: unerased_snapshots
+SELECT
+  id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+FROM snapshots
+WHERE deleted_at IS NOT NULL AND erased_at IS NULL AND ord > :after
+ORDER BY ord
+LIMIT :limit;
+
+-- name: erase_snapshot
+UPDATE snapshots SET file = NULL, erased_at = :at
+WHERE id = :id;
+
 -- name: add_snapshot
 INSERT INTO snapshots (
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at, seal, packed, spooled
+  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
 ) VALUES (
   :id, :ord, :call, :upstream, :kind, :reversibility, :manifest, :size, :sha256, :image,
-  :file, :created_at, :expires_at, :deleted_at, :seal, :packed, :spooled
+  :file, :created_at, :expires_at, :deleted_at, :seal, :packed, :spooled, :key_id, :data_key,
+  :erased_at
 );
 
 -- name: drop_snapshot
-UPDATE snapshots SET manifest = '{}', image = NULL, file = NULL, deleted_at = :at
+UPDATE snapshots SET manifest = '{}', image = NULL, data_key = NULL, deleted_at = :at
 WHERE id = :id;
 
 -- name: epoch

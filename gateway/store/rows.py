@@ -72,7 +72,8 @@ class Head(NamedTuple):
 
 class SnapshotRow(NamedTuple):
     """``image`` (inline) or ``file`` (on the shelf) holds the packed bytes, whose hash and number
-    are ``seal`` and ``packed``; ``size`` and ``sha256`` are those of the image itself."""
+    are ``seal`` and ``packed``; ``size`` and ``sha256`` are those of the image itself. Deleted
+    first and then, once nothing of it can be read any more, erased."""
 
     id: str
     ord: int
@@ -91,6 +92,9 @@ class SnapshotRow(NamedTuple):
     seal: str | None
     packed: int | None
     spooled: int
+    key_id: str | None
+    data_key: bytes | None
+    erased_at: str | None
 
 
 class FreezeRow(NamedTuple):

@@ -15,7 +15,8 @@ from typing import TypeVar
 import aiosqlite
 
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import Clock, Probe, no_probe
+from gateway.interfaces import Clock, Probe, Remains, no_probe
+from gateway.store import keeping
 from gateway.store.images import Images
 from gateway.store.migrating import migrate
 from gateway.store.sqlite_tables import SqliteTables
@@ -40,9 +41,12 @@ class SqliteStore(TransactionalStore):
         images: Images,
         clock: Clock,
         approval_ttl: timedelta = APPROVAL_TTL,
+        remains: Remains | None = None,
         probe: Probe = no_probe,
     ) -> None:
-        super().__init__(images=images, clock=clock, approval_ttl=approval_ttl, probe=probe)
+        super().__init__(
+            images=images, clock=clock, approval_ttl=approval_ttl, remains=remains, probe=probe
+        )
         self._path = path
         self._lock: int | None = None
         self._writer = Writer(self._connect_writer, clock, probe)
@@ -55,7 +59,7 @@ class SqliteStore(TransactionalStore):
             await self._writer.open()
             for _ in range(READERS):
                 self._readers.append(await _connected(self._path, _prepare_reader))
-            await self._images.open(lambda: self._read(lambda t: t.files()))
+            await self._images.open(lambda: self._read(keeping.known))
             await self.ready()
         except BaseException as error:
             await self.close()
@@ -128,6 +132,26 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     if found != "ok":
         raise StoreUnavailable(f"The store is damaged: {found}.")
     migrate(connection)
+
+
+def keys_in_use(path: Path) -> set[str]:
+    """The names of the keys that the images of the store at ``path`` need, also while a process
+    has it open. Blocking. Raises ``StoreUnavailable``."""
+    if not path.exists():
+        return set()
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The store cannot be read: {error}.") from error
+    try:
+        columns = connection.execute("SELECT name FROM pragma_table_info('snapshots')")
+        if ("key_id",) not in columns.fetchall():
+            return set()  # made by an earlier version, which encrypted nothing
+        return SqliteTables(connection).keys_in_use()
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"The store cannot be read: {error}.") from error
+    finally:
+        connection.close()
 
 
 def _prepare_reader(connection: sqlite3.Connection) -> None:

@@ -93,6 +93,27 @@ class SqliteTables:
     def drop_snapshot(self, id: str, at: str) -> None:
         self._run("drop_snapshot", {"id": id, "at": at})
 
+    def unerased_snapshots(self, after: int, limit: int) -> list[SnapshotRow]:
+        rows = self._all("unerased_snapshots", after=after, limit=limit)
+        return [SnapshotRow._make(row) for row in rows]
+
+    def erase_snapshot(self, id: str, at: str) -> None:
+        self._run("erase_snapshot", {"id": id, "at": at})
+
+    def keys_in_use(self) -> set[str]:
+        return {row[0] for row in self._all("keys_in_use")}
+
+    def count_unsealed(self) -> int:
+        row = self._one("count_unsealed")
+        return 0 if row is None else int(row[0])
+
+    def wrapped_snapshots(self, active: str, after: int, limit: int) -> list[SnapshotRow]:
+        rows = self._all("wrapped_snapshots", active=active, after=after, limit=limit)
+        return [SnapshotRow._make(row) for row in rows]
+
+    def rewrap_snapshot(self, id: str, key_id: str, data_key: bytes) -> None:
+        self._run("rewrap_snapshot", {"id": id, "key_id": key_id, "data_key": data_key})
+
     # --- freezes
 
     def epoch(self) -> int:

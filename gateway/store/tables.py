@@ -58,8 +58,28 @@ class Tables(Protocol):
     def add_snapshot(self, row: SnapshotRow) -> None: ...
 
     def drop_snapshot(self, id: str, at: str) -> None:
-        """Removes manifest, image and file name; the row stays as deleted."""
+        """Removes manifest, image and key; the row stays as deleted, its file still to erase."""
         ...
+
+    def unerased_snapshots(self, after: int, limit: int) -> list[SnapshotRow]:
+        """Deleted ones of which something may be left, with ``ord`` above ``after``, ascending."""
+        ...
+
+    def erase_snapshot(self, id: str, at: str) -> None: ...
+
+    def keys_in_use(self) -> set[str]:
+        """The names of the keys that kept images are encrypted with."""
+        ...
+
+    def count_unsealed(self) -> int:
+        """How many kept images are not encrypted."""
+        ...
+
+    def wrapped_snapshots(self, active: str, after: int, limit: int) -> list[SnapshotRow]:
+        """Those under another key than ``active``, with ``ord`` above ``after``, ascending."""
+        ...
+
+    def rewrap_snapshot(self, id: str, key_id: str, data_key: bytes) -> None: ...
 
     # --- freezes
     def epoch(self) -> int: ...

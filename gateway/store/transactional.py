@@ -9,8 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from gateway.errors import ImageDamaged, StoreUnavailable
-from gateway.interfaces import Agent, AuditEntry, Clock, Frozen, Probe, SnapshotInfo, no_probe
+from gateway.errors import Malformed, StoreUnavailable
+from gateway.interfaces import (
+    Agent,
+    AuditEntry,
+    Clock,
+    Frozen,
+    Probe,
+    Remains,
+    Rotation,
+    SnapshotInfo,
+    no_probe,
+)
 from gateway.lifecycle import State
 from gateway.model import (
     Approval,
@@ -32,18 +42,31 @@ from gateway.model import (
     Spooled,
     Undo,
 )
-from gateway.store import approving, freezing, keeping, landing, listing, refusing, starting, trail
-from gateway.store.cells import approval_of, record_of, stamp
+from gateway.store import (
+    approving,
+    freezing,
+    keeping,
+    landing,
+    listing,
+    refusing,
+    rotating,
+    starting,
+    trail,
+)
+from gateway.store.binding import Bound, bind, find
+from gateway.store.cells import approval_of, record_of, snapshot_of, stamp
 from gateway.store.images import Images
 from gateway.store.rows import SnapshotRow
 from gateway.store.tables import Tables
 
 T = TypeVar("T")
 APPROVAL_TTL = timedelta(hours=1)
+_BATCH = 100
 
 
 class TransactionalStore(ABC):
-    """``approval_ttl`` is how long a hold waits whose policy names no time."""
+    """``approval_ttl`` is how long a hold waits whose policy names no time. ``remains``: where
+    sources keep something for a call themselves, so that it goes with the call's snapshot."""
 
     def __init__(
         self,
@@ -51,11 +74,13 @@ class TransactionalStore(ABC):
         images: Images,
         clock: Clock,
         approval_ttl: timedelta = APPROVAL_TTL,
+        remains: Remains | None = None,
         probe: Probe = no_probe,
     ) -> None:
         self._images = images
         self._clock = clock
         self._approval_ttl = approval_ttl
+        self._remains = remains
         self._probe = probe
 
     @abstractmethod
@@ -151,12 +176,15 @@ class TransactionalStore(ABC):
     ) -> Permit | Deny:
         async with contextlib.AsyncExitStack() as stack:
             image: Spooled | None = None
+            bound: Bound | None = None
             if undo is not None:
                 image = await stack.enter_async_context(self._images.placing(undo))
+                bound = bind(self._images.keys, running.call, image, undo.manifest)
             self._probe("store.image_kept")
             wanted = landing.Landing(
                 undo=undo,
                 image=image,
+                bound=bound,
                 receipt=receipt,
                 measured=measured,
                 reach=reach,
@@ -171,14 +199,10 @@ class TransactionalStore(ABC):
     async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
         settled = await self._write(lambda t, now: landing.settle(t, now, running, outcome))
         if settled.unused is not None:
-            await self._drop_unused(settled.unused)
+            # The outcome is recorded; what cannot be erased now is tried again with what expires.
+            with contextlib.suppress(StoreUnavailable):
+                await self._erase([settled.unused])
         return settled.record
-
-    async def _drop_unused(self, row: SnapshotRow) -> None:
-        try:
-            await self._drop([] if row.file is None else [row.file])
-        except StoreUnavailable:
-            return  # the outcome is recorded; the file is swept at the next open
 
     async def take_over(
         self, *, everything: bool, lease: timedelta
@@ -258,29 +282,65 @@ class TransactionalStore(ABC):
         row = await self._read(lambda t: keeping.kept(t, call))
         if row is None:
             return None
-        stored = keeping.stored_image(row)
-        if stored.inline is None and stored.file is None:
-            raise ImageDamaged("The stored image is missing.")
-        return keeping.undo_of(row, stored if row.spooled else await self._images.get(stored))
+        found = find(self._images.keys, row)
+        image = found.image if row.spooled else await self._images.get(found.image)
+        return keeping.undo_of(row, found.manifest, image)
+
+    async def snapshot(self, id: str) -> SnapshotInfo | None:
+        row = await self._read(lambda t: t.snapshot(id))
+        return None if row is None else snapshot_of(row)
 
     async def delete_snapshot(self, id: str, *, by: str) -> bool:
-        dropped = await self._write(lambda t, now: keeping.delete(t, now, id, by))
-        if dropped is None:
+        row = await self._write(lambda t, now: keeping.delete(t, now, id, by))
+        if row is None:
             return False
-        await self._drop(dropped)
+        await self._erase([row])
         return True
 
     async def expire_snapshots(self, now: datetime) -> int:
-        dropped = await self._write(lambda t, at: keeping.expire(t, at, now))
-        if dropped:
-            await self._drop([file for file in dropped if file is not None])
-        return len(dropped)
+        expired = await self._write(lambda t, at: keeping.expire(t, at, now))
+        failed: StoreUnavailable | None = None
+        rows = await self._unerased(0)
+        while rows:
+            try:
+                await self._erase(rows)
+            except StoreUnavailable as error:
+                failed = error  # the others come first
+            rows = await self._unerased(rows[-1].ord)
+        if failed is not None:
+            raise failed
+        return expired
 
-    async def _drop(self, files: Sequence[str]) -> None:
-        # The rows are durable without these; what a crash leaves here is swept at the next open.
-        for file in files:
-            await self._images.remove(file)
-        await self._scrub()
+    async def _unerased(self, after: int) -> list[SnapshotRow]:
+        return await self._read(lambda t: t.unerased_snapshots(after, _BATCH))
+
+    async def _erase(self, rows: Sequence[SnapshotRow]) -> None:
+        """Removes what is left of deleted snapshots, shows that it is gone, and records that."""
+        done: list[SnapshotRow] = []
+        failed: StoreUnavailable | None = None
+        for row in rows:
+            try:
+                if row.file is not None:
+                    await self._images.remove(row.file)
+                if self._remains is not None:
+                    await self._remains.erase(row.upstream, row.call)
+                done.append(row)
+            except StoreUnavailable as error:
+                failed = error
+        if done:
+            await self._scrub()
+            await self._write(lambda t, now: keeping.erased(t, now, done))
+        if failed is not None:
+            raise failed
+
+    async def rotate_keys(self, *, by: str) -> Rotation:
+        keys = self._images.keys
+        if keys is None:
+            raise Malformed("No key is configured that images could be encrypted with.")
+        turn = rotating.Turn(keys=keys, by=by)
+        while await self._write(turn.step):
+            continue
+        return turn.done()
 
     # --- reverts and agents
 

@@ -89,6 +89,10 @@ _SNAPSHOT: dict[str, Schema] = {
     "created_at": TIME,
     "expires_at": TIME,
     "deleted_at": TIME,
+    "erased_at": TIME,
+    "place": {"enum": ["row", "file", None]},
+    "stored_bytes": {"type": ["integer", "null"]},
+    "key": {"type": ["string", "null"]},
 }
 _APPROVAL: dict[str, Schema] = {
     "id": TEXT,
@@ -263,6 +267,7 @@ ANSWERS: dict[str, Schema] = {
             "next_offset": {"type": ["integer", "null"]},
         }
     ),
+    "Rotated": shown({"key": TEXT, "rewrapped": COUNT, "damaged": COUNT, "plain": COUNT}),
     "Deleted": shown({"id": TEXT, "deleted": FLAG}),
     "Approval": shown(_APPROVAL),
     "Approvals": shown({"approvals": {"type": "array", "items": ref("Approval")}}),

@@ -144,6 +144,10 @@ def snapshot_json(info: SnapshotInfo) -> dict[str, Json]:
         "created_at": time_json(info.created_at),
         "expires_at": time_json(info.expires_at),
         "deleted_at": time_json(info.deleted_at),
+        "erased_at": time_json(info.erased_at),
+        "place": info.place,
+        "stored_bytes": info.packed,
+        "key": info.key,
     }
 
 

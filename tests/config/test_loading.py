@@ -125,6 +125,7 @@ def test_the_secret_paths_are_the_tokens() -> None:
     assert set(secret_paths()) == {
         ("identity", "admin_token"),
         ("identity", "agents", "*", "token"),
+        ("snapshots", "encryption", "keys", "*", "key"),
     }
 
 

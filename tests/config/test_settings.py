@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from gateway.config.values import shown_duration
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TOKENS = {"HOLDFAST_ADMIN_TOKEN": "a" * 9 + "b" * 9, "HOLDFAST_AGENT_TOKEN": "c" * 9 + "d" * 9}
+KEY = base64.b64encode(bytes(range(32))).decode()
 Path_ = tuple[str, ...]
 
 
@@ -112,7 +114,7 @@ def test_the_example_is_valid_as_it_stands() -> None:
 
 def test_the_example_is_valid_with_everything_in_use() -> None:
     text = uncommented()
-    config = parse(text, {**TOKENS, "SHOP_CAPTURE_URL": ""})
+    config = parse(text, {**TOKENS, "SHOP_CAPTURE_URL": "", "HOLDFAST_IMAGE_KEY": KEY})
     assert config.freezes[0].name == "weekend"
     assert config.policy.url == "http://127.0.0.1:8181"
 

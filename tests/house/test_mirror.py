@@ -10,6 +10,7 @@ from tests.house.sources import ROOT, Function, Source, functions, python, sourc
 TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/model/": ("tests/test_model.py", "the nouns are one small package"),
     "gateway/interfaces/": ("tests/test_pipeline.py", "only no_probe, which the walk defaults to"),
+    "gateway/config/shape.py": ("tests/config/test_settings.py", "what every section is made of"),
     "gateway/outcomes.py": ("tests/test_pipeline.py", "a part of the walk"),
     "gateway/selection.py": ("tests/test_revert.py", "a part of the walk back"),
     "gateway/store/approving.py": ("tests/store/test_starting.py", "a move, tested on both stores"),
@@ -17,7 +18,15 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/store/freezing.py": ("tests/store/test_landing.py", "a move, tested on both stores"),
     "gateway/store/memory.py": ("tests/store/conftest.py", "half of the contract suite runs on it"),
     "gateway/store/queries.py": ("tests/store/test_sqlite.py", "every query runs there"),
+    "gateway/store/binding.py": (
+        "tests/store/test_sealing.py",
+        "what a row binds, on both stores",
+    ),
     "gateway/store/refusing.py": ("tests/store/test_starting.py", "a move, tested on both stores"),
+    "gateway/store/rotating.py": (
+        "tests/store/test_sealing.py",
+        "rotation, on both stores",
+    ),
     "gateway/store/sqlite_tables.py": ("tests/store/conftest.py", "the suite runs on it"),
     "gateway/store/trail.py": ("tests/store/test_landing.py", "every move is looked up in the log"),
     "gateway/store/transactional.py": ("tests/store/conftest.py", "both stores are made of it"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.errors import ImageDamaged, SnapshotFailed, StoreUnavailable
 from gateway.interfaces import Spool, SpoolFull
 from gateway.model import Reversibility, Spooled, Undo
-from gateway.store.images import Images
+from gateway.store.images import Images, Known
 from gateway.store.shelves import FolderShelf
 
 
@@ -36,8 +36,8 @@ async def placed(images: Images, image: bytes) -> Spooled:
         return stored
 
 
-async def none_known() -> set[str]:
-    return set()
+async def none_known() -> Known:
+    return Known()
 
 
 def names(place: Path) -> set[str]:
@@ -211,8 +211,8 @@ async def test_leftovers_are_swept_but_not_what_is_written_now(images: Images, p
             finished = other.whole(os.urandom(5000))
             other_process = Images(FolderShelf(place))
 
-            async def rows() -> set[str]:
-                return {known.file or ""}
+            async def rows() -> Known:
+                return Known(files=frozenset({known.file or ""}))
 
             await other_process.open(rows)
             left = names(place)
@@ -255,8 +255,8 @@ async def test_memory_alone_has_no_files() -> None:
     with pytest.raises(ImageDamaged):
         await images.get(replace(stored, inline=None, file="image-x.zst"))
 
-    async def some() -> set[str]:
-        return {"image-x.zst"}
+    async def some() -> Known:
+        return Known(files=frozenset({"image-x.zst"}))
 
     with pytest.raises(StoreUnavailable):
         await images.open(some)

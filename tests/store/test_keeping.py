@@ -34,12 +34,19 @@ async def test_a_deleted_snapshot_is_gone_for_good_and_on_record(
     assert await store.undo_of(call.id) is None
     assert not await store.delete_snapshot(info.id, by="ann")
     assert not await store.delete_snapshot("snap_none", by="ann")
-    entry = await last(store)
-    assert (entry["event"], entry["by"]) == ("snapshot.delete", "ann")
-    assert entry["sha256"] == info.sha256
+    deleted, erased = [json.loads(e.body) for e in (await store.entries())[-2:]]
+    assert (deleted["event"], deleted["by"], deleted["why"]) == (
+        "snapshot.delete",
+        "ann",
+        "deleted",
+    )
+    assert (erased["event"], erased["read_again"]) == ("snapshot.erase", "not found")
+    for entry in (deleted, erased):
+        assert (entry["sha256"], entry["bytes"]) == (info.sha256, info.bytes)
     assert list((tmp_path / "images").iterdir()) == []
     [row] = (await store.snapshots())[0]
     assert row.deleted_at is not None
+    assert row.erased_at is not None
 
 
 async def test_the_image_of_a_running_call_is_not_deleted(store: Store, clock: FakeClock) -> None:

@@ -191,7 +191,9 @@ async def test_a_call_that_failed_drops_its_images(store: Store) -> None:
     assert await store.undo_of(call.id) is None
     [info] = (await store.snapshots())[0]
     assert info.deleted_at is not None
-    assert json.loads((await store.entries())[-1].body)["dropped"] == info.sha256
+    settled, erased = [json.loads(e.body) for e in (await store.entries())[-2:]]
+    assert settled["dropped"] == erased["sha256"] == info.sha256
+    assert erased["event"] == "snapshot.erase"
 
 
 async def test_an_unknown_outcome_is_settled_later_by_whoever_asked(store: Store) -> None:

@@ -15,7 +15,7 @@ from gateway.errors import AuditUnavailable, NotFound, PolicyInvalid, Preconditi
 from gateway.guards.freeze import FreezeAnswer
 from gateway.identity.failures import FailedSignIns
 from gateway.identity.token import AdminToken, ConfiguredAgent, TokenIdentifier
-from gateway.interfaces import Agent, AuditEntry, SnapshotInfo
+from gateway.interfaces import Agent, AuditEntry, Rotation, SnapshotInfo
 from gateway.lifecycle import State
 from gateway.model import (
     Allow,
@@ -182,6 +182,13 @@ class FakeStore:
         start = int(cursor or 0)
         more = str(start + limit) if len(found) > start + limit else None
         return found[start : start + limit], more
+
+    async def snapshot(self, id: str) -> SnapshotInfo | None:
+        return next((s for s in self.kept_snapshots if s.id == id), None)
+
+    async def rotate_keys(self, *, by: str) -> Rotation:
+        self.asked["rotated_by"] = by
+        return Rotation(key="k2", rewrapped=3, damaged=1, plain=2)
 
     async def undo_of(self, call: str) -> Undo | None:
         return self.undos.get(call)

@@ -52,14 +52,10 @@ async def show(gateway: Gateway, visit: Visit) -> Act:
 
 async def found(store: SnapshotStore, id: str) -> SnapshotInfo:
     """Raises ``NotFound``."""
-    cursor: str | None = None
-    while True:
-        page, cursor = await store.snapshots(limit=paging.MOST, cursor=cursor)
-        for info in page:
-            if info.id == id:
-                return info
-        if cursor is None:
-            raise NotFound("There is no such snapshot.")
+    info = await store.snapshot(id)
+    if info is None:
+        raise NotFound("There is no such snapshot.")
+    return info
 
 
 async def _images(
@@ -84,6 +80,21 @@ async def delete(gateway: Gateway, visit: Visit) -> Act:
         return answer({"id": id, "deleted": True})
 
     return Act(what="snapshots.delete", about={"snapshot": id}, run=run)
+
+
+async def rotate(gateway: Gateway, visit: Visit) -> Act:
+    async def run() -> Response:
+        turned = await gateway.store.rotate_keys(by=visit.subject.id)
+        return answer(
+            {
+                "key": turned.key,
+                "rewrapped": turned.rewrapped,
+                "damaged": turned.damaged,
+                "plain": turned.plain,
+            }
+        )
+
+    return Act(what="snapshots.rotate", about={}, run=run)
 
 
 ENDPOINTS = (
@@ -115,5 +126,13 @@ ENDPOINTS = (
         read=delete,
         summary="Deletes the images for good; the call can no longer be taken back.",
         answers={200: "Deleted"},
+    ),
+    Endpoint(
+        method="POST",
+        path="/admin/snapshots/rotate",
+        access=Access.ADMIN,
+        read=rotate,
+        summary="Puts the keys of all images under the active key; the images stay as they are.",
+        answers={200: "Rotated"},
     ),
 )

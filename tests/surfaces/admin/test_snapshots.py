@@ -63,3 +63,10 @@ async def test_a_snapshot_is_deleted_once_and_on_record(home: House) -> None:
     assert (answer.status_code, answer.json()) == (200, {"id": "snap_1", "deleted": True})
     assert home.store.events == [("admin.snapshots.delete", {"snapshot": "snap_1", "by": "admin"})]
     assert (await home.admin("DELETE", "/admin/snapshots/snap_1")).status_code == 404
+
+
+async def test_keys_are_rotated_on_record(home: House) -> None:
+    answer = await home.admin("POST", "/admin/snapshots/rotate")
+    assert answer.json() == {"key": "k2", "rewrapped": 3, "damaged": 1, "plain": 2}
+    assert home.store.events[-1] == ("admin.snapshots.rotate", {"by": "admin"})
+    assert (await home.agent("POST", "/admin/snapshots/rotate")).status_code == 403

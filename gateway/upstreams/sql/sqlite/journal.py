@@ -33,14 +33,18 @@ class Kept:
 
 
 class Journals:
-    """Journals of the file at ``path``, kept in ``folder`` on the same file system."""
+    """Journals of the file at ``path``, kept in ``folder`` on the same file system. ``plain``:
+    whether they may be kept, as they are never encrypted."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, *, plain: bool = True) -> None:
         self.path = path
         self.folder = folder
+        self._plain = plain
 
     def keepable(self, db: apsw.Connection) -> str | None:
         """Why the journal of a transaction on ``db`` cannot be kept; ``None`` when it can."""
+        if not self._plain:
+            return "it would keep pages of the database unencrypted (snapshots.encryption.journals)"
         mode = str(db.pragma("journal_mode")).lower()
         if mode != "delete":
             return f"the database's journal mode is {mode}, not delete"
@@ -96,11 +100,19 @@ class Journals:
             return EffectState.UNKNOWN
         return EffectState.NONE
 
-    def prune(self, oldest: datetime) -> None:
-        """Forgets journals that nobody can need any more; never one that waits to be put back."""
-        for path in self.folder.iterdir():
-            if path.suffix in (".journal", ".void") and path.stat().st_mtime < oldest.timestamp():
-                path.unlink(missing_ok=True)
+    def erase(self, call: str) -> None:
+        """Removes the journal of ``call`` for good. Raises ``OSError``."""
+        if _NAME.fullmatch(call) and self.folder.exists():
+            (self.folder / f"{call}.journal").unlink(missing_ok=True)
+            sync_folder(self.folder)
+
+    def prune(self, *, receipts: datetime, journals: datetime | None) -> None:
+        """Forgets receipts, and journals that a crash left, which are older than given; never one
+        that waits to be put back."""
+        for suffix, oldest in ((".void", receipts), (".journal", journals)):
+            for path in self.folder.glob(f"*{suffix}"):
+                if oldest is not None and path.stat().st_mtime < oldest.timestamp():
+                    path.unlink(missing_ok=True)
 
 
 def unavailable(why: str) -> Deny:

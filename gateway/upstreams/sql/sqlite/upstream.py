@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-from gateway.errors import UpstreamError
+from gateway.errors import StoreUnavailable, UpstreamError
 from gateway.interfaces import Clock, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
@@ -51,8 +51,10 @@ _RECEIPTS_KEPT = timedelta(days=90)
 
 class SqliteUpstream:
     """``path``: the database file. ``folder``: for kept journals, on the same file system.
-    ``foreign_keys``: whether agents' statements run with foreign keys enforced, as SQLite does
-    only when asked; off for a database whose applications do not enforce them."""
+    ``plain_journals``: whether journals may be kept, which are not encrypted; ``retention``: how
+    long anything may be taken back. ``foreign_keys``: whether agents' statements run with foreign
+    keys enforced, as SQLite does only when asked; off for a database whose applications do not
+    enforce them."""
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class SqliteUpstream:
         clock: Clock,
         probe: Probe = no_probe,
         foreign_keys: bool = True,
+        plain_journals: bool = True,
+        retention: timedelta | None = _RECEIPTS_KEPT,
     ) -> None:
         self._name = name
         self._path = path
@@ -78,6 +82,8 @@ class SqliteUpstream:
         self._clock = clock
         self._probe = probe
         self._foreign_keys = foreign_keys
+        self._journals = Journals(path, folder, plain=plain_journals)
+        self._retention = retention
         self._opened: _Opened | None = None
 
     @property
@@ -133,9 +139,20 @@ class SqliteUpstream:
         except apsw.Error as error:
             db.close()
             raise explained(error, "open") from error
-        journals = Journals(self._path, self._folder)
-        journals.prune(self._clock.now() - _RECEIPTS_KEPT)
-        return Desk(db, self._open_reader(), Deadline(db), journals)
+        now = self._clock.now()
+        longest = None if self._retention is None else max(self._retention, _RECEIPTS_KEPT)
+        self._journals.prune(
+            receipts=now - _RECEIPTS_KEPT, journals=None if longest is None else now - longest
+        )
+        return Desk(db, self._open_reader(), Deadline(db), self._journals)
+
+    async def erase(self, call: str) -> None:
+        """Removes the kept journal of ``call``, if there is one, also while this is not open.
+        Raises ``StoreUnavailable``."""
+        try:
+            await asyncio.to_thread(self._journals.erase, call)
+        except OSError as error:
+            raise StoreUnavailable(f"A kept journal cannot be removed: {error}.") from error
 
     async def close(self) -> None:
         if self._opened is not None:

@@ -39,12 +39,38 @@ def test_only_a_synced_journal_that_is_deleted_is_kept(
 
 def test_what_waits_to_be_put_back_is_voided_when_asked_and_never_pruned(tmp_path: Path) -> None:
     journals = Journals(tmp_path / "a.db", tmp_path)
-    for name in ("a.journal", "b.putback"):
+    for name in ("a.journal", "a.void", "b.putback"):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (0, 0))
-    journals.prune(datetime(2026, 1, 1, tzinfo=UTC))
+    late = datetime(2026, 1, 1, tzinfo=UTC)
+    journals.prune(receipts=late, journals=None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.journal", "b.putback"]
+    journals.prune(receipts=late, journals=late)
     assert [p.name for p in tmp_path.iterdir()] == ["b.putback"]
     assert journals.happened("putback:b") is EffectState.NONE
     assert journals.happened("putback:b") is EffectState.NONE
     assert journals.happened("putback:c") is EffectState.APPLIED
     assert journals.happened("putback:../x") is EffectState.UNKNOWN
+
+
+def test_no_journal_is_kept_where_it_must_not_lie_unencrypted(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "a.db"))
+    db.execute("CREATE TABLE t(a)")
+    journals = Journals(tmp_path / "a.db", tmp_path, plain=False)
+    db.execute("BEGIN IMMEDIATE; INSERT INTO t VALUES(1)")
+    refused = journals.keep(db, "call")
+    assert isinstance(refused, Deny)
+    assert "unencrypted" in refused.detail
+    assert not (tmp_path / "call.journal").exists()
+    db.close()
+
+
+def test_a_journal_is_erased_by_its_call_and_no_other_file_is(tmp_path: Path) -> None:
+    journals = Journals(tmp_path / "a.db", tmp_path / "kept")
+    journals.erase("call_1")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "call_1.journal").write_bytes(b"x")
+    (tmp_path / "x.journal").write_bytes(b"x")
+    for call in ("call_1", "call_1", "../x"):
+        journals.erase(call)
+    assert [p.name for p in tmp_path.rglob("*.journal")] == ["x.journal"]
