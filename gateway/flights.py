@@ -4,13 +4,15 @@ only while nothing can have landed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from gateway.errors import Overloaded
-from gateway.model import Reply
+from gateway.errors import Overloaded, StoreUnavailable
+from gateway.interfaces import CallStore
+from gateway.model import Reply, Running
 
 
 @dataclass(slots=True)
@@ -71,6 +73,28 @@ class Flights:
             return 0
         _, pending = await asyncio.wait(tasks, timeout=timeout_s)
         return len(pending)
+
+
+@asynccontextmanager
+async def held(store: CallStore, running: Running, lease: timedelta) -> AsyncIterator[None]:
+    """Renews the lease of a running call until the context is left, so that recovery takes over
+    only what nobody works on."""
+    keeper = asyncio.create_task(_renewing(store, running, lease), name=f"lease of {running}")
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+
+
+async def _renewing(store: CallStore, running: Running, lease: timedelta) -> None:
+    mine = True
+    while mine:
+        await asyncio.sleep(lease.total_seconds() / 3)
+        # A store that is away now may be back before the lease ends.
+        with suppress(StoreUnavailable):
+            mine = await store.renew(running, lease=lease)
 
 
 def clear_cancellation() -> None:

@@ -6,6 +6,8 @@ from gateway.errors import HoldfastError, UpstreamError
 from gateway.interfaces import Ran
 from gateway.lifecycle import State
 from gateway.model import (
+    Action,
+    ActionClass,
     Approval,
     Call,
     CallRecord,
@@ -16,6 +18,8 @@ from gateway.model import (
     Json,
     Outcome,
     Reply,
+    Reversibility,
+    ToolClass,
 )
 
 
@@ -130,3 +134,12 @@ def unrecorded(call: Call, outcome: Outcome, error: HoldfastError) -> Reply:
 def without_effect(ran: Ran) -> Outcome:
     """A write that met no row: it is rolled back, as there is nothing to commit or to undo."""
     return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=ran.result)
+
+
+def rows_tell_all(action: Action) -> bool:
+    """Whether no changed row means no effect: not so for a schema change or a TRUNCATE, nor where
+    rows are what a declaration says."""
+    if action.tool_class is not ToolClass.TRANSACTIONAL:
+        return False
+    by_rows = action.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE)
+    return by_rows and action.reversibility is Reversibility.EXACT

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from gateway.deciding import Decider
 from gateway.errors import NotFound, SnapshotFailed, StoreUnavailable, UpstreamError
-from gateway.flights import Flights, clear_cancellation
+from gateway.flights import Flights, clear_cancellation, held
 from gateway.interfaces import (
     Attempt,
     Captured,
@@ -53,6 +53,7 @@ from gateway.outcomes import (
     refused,
     rehearsed,
     reply_from,
+    rows_tell_all,
     unrecorded,
     unresolved,
     upstream_outcome,
@@ -74,6 +75,8 @@ class Timing:
     lease: timedelta = timedelta(seconds=120)
     retention: timedelta | None = timedelta(days=30)
     max_in_flight: int = 256
+    # How long a call without a key that has not ended stands for identical ones.
+    apart: timedelta | None = timedelta(seconds=60)
 
 
 class Pipeline:
@@ -130,7 +133,8 @@ class Pipeline:
         if isinstance(running, Deny):
             return await self._taken(call, running)
         self._probe("walk.begun")
-        outcome = await self._attempt(call, action, decision, approval, running)
+        async with held(self._store, running, self._timing.lease):
+            outcome = await self._attempt(call, action, decision, approval, running)
         self._probe("walk.landed")
         reply = await self._settle(call, running, outcome)
         self._probe("walk.settled")
@@ -156,7 +160,12 @@ class Pipeline:
             )
         approved = approval.id if approval else None
         intent = await self._store.intend(
-            call, action=shown, reach=reach, decision=decided, approval=approved
+            call,
+            action=shown,
+            reach=reach,
+            decision=decided,
+            approval=approved,
+            apart=self._timing.apart,
         )
         if isinstance(intent, Deny):
             return intent
@@ -183,7 +192,7 @@ class Pipeline:
                         return failed(refusal)
                     if call.dry_run:
                         return rehearsed(ran)
-                    if ran.measured.rows == 0 and _rows_tell_all(action):
+                    if ran.measured.rows == 0 and rows_tell_all(action):
                         return without_effect(ran)
                     return await self._land(call, action, attempt, ran, running)
         except UpstreamError as error:
@@ -307,7 +316,7 @@ class Pipeline:
         return refused(call, deny)
 
     async def _settle(self, call: Call, running: Running, outcome: Outcome) -> Reply:
-        if outcome.state is State.UNKNOWN:
+        if outcome.state is State.UNKNOWN and not outcome.final:
             # The target can be asked later: recovery settles it, nobody guesses now.
             return unresolved(call, outcome)
         keep = outcome
@@ -318,13 +327,21 @@ class Pipeline:
             record = await self._store.settle(running, keep)
         except StaleGeneration:
             # Recovery took the call over; what it found is the truth.
-            taken = await self._store.call(call.id)
-            if taken is None:
-                raise
-            return reply_from(taken)
+            return reply_from(await self._taken_over(call, outcome))
         except StoreUnavailable as error:
             return unrecorded(call, outcome, error)
         return replace(reply_from(record), outcome=outcome)
+
+    async def _taken_over(self, call: Call, outcome: Outcome) -> CallRecord:
+        if outcome.effect is EffectState.APPLIED:
+            late = "the answer came after recovery had taken the call over"
+            record = await self._store.resolve(call.id, outcome, by="gateway", note=late)
+            if record is not None:
+                return record
+        taken = await self._store.call(call.id)
+        if taken is None:
+            raise NotFound("The call's row does not exist any more.")
+        return taken
 
     async def _replay(self, call: Call) -> Reply | None:
         if call.idempotency_key is None:
@@ -378,9 +395,3 @@ class Pipeline:
         if upstream is None:
             raise NotFound(f"There is no source or tool called {name!r} here.")
         return upstream
-
-
-def _rows_tell_all(action: Action) -> bool:
-    """Whether no changed row means no effect: not so for a schema change or a TRUNCATE."""
-    by_rows = action.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE)
-    return by_rows and action.reversibility is Reversibility.EXACT

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from gateway.errors import ImageDamaged, StoreUnavailable, UpstreamError
-from gateway.interfaces import Probe, StaleGeneration, Store, Upstream, no_probe
+from gateway.interfaces import (
+    Probe,
+    Resolver,
+    StaleGeneration,
+    Store,
+    Unsettled,
+    Upstream,
+    no_probe,
+)
 from gateway.lifecycle import State
 from gateway.model import (
     CallRecord,
@@ -16,6 +24,7 @@ from gateway.model import (
     EffectState,
     Json,
     Outcome,
+    Running,
     Step,
 )
 
@@ -48,8 +57,8 @@ class Recovery:
                 settled.append(record)
                 continue
             self._probe("recovery.taken")
-            outcome = await self._outcome(record)
-            if outcome is None:
+            outcome = await self._outcome(record, running)
+            if outcome is None or outcome.state is record.state:
                 continue
             try:
                 settled.append(await self._store.settle(running, outcome))
@@ -67,16 +76,43 @@ class Recovery:
             except StoreUnavailable:
                 continue  # readiness reports it; the next pass tries again
 
-    async def _outcome(self, record: CallRecord) -> Outcome | None:
+    async def _outcome(self, record: CallRecord, running: Running) -> Outcome | None:
         if not record.permitted:
             # Without a permit nothing can have been committed, and its generation is over now.
             return _interrupted(record)
+        upstream = self._upstreams.get(record.call.tool)
+        if isinstance(upstream, Resolver):
+            return await self._resolved(upstream, record, running)
         verdict = await self._ask(record)
         if verdict is EffectState.UNKNOWN:
             return None
         if verdict is EffectState.NONE:
             return _interrupted(record)
         return await self._landed(record)
+
+    async def _resolved(
+        self, upstream: Resolver, record: CallRecord, running: Running
+    ) -> Outcome | None:
+        """By the means of a tool without transactions. Only a call that was taken over while it
+        ran may be sent again."""
+        permit = None
+        if record.state is not State.UNKNOWN:
+            permit = await self._store.permitted(running)
+            if permit is None:
+                return None
+        try:
+            undo = await self._store.undo_of(record.call.id)
+        except ImageDamaged:
+            undo = None
+        if undo is None:
+            return None if permit is None else _lost_from_sight()
+        unsettled = Unsettled(
+            call=record.call, state=record.state, since=record.updated_at, undo=undo
+        )
+        try:
+            return await upstream.resolve(unsettled, permit)
+        except UpstreamError:
+            return None
 
     async def _ask(self, record: CallRecord) -> EffectState:
         upstream = self._upstreams.get(record.call.tool)
@@ -124,6 +160,15 @@ def _step(data: Mapping[str, Json]) -> Step:
         reason=data["reason"],
         detail=data["detail"],
     )
+
+
+def _lost_from_sight() -> Outcome:
+    refusal = Deny(
+        reason="outcome.unknown",
+        detail="What was recorded of this call cannot be read, so nobody can find out by itself.",
+        effect=EffectState.UNKNOWN,
+    )
+    return Outcome(state=State.UNKNOWN, effect=EffectState.UNKNOWN, refusal=refusal, final=True)
 
 
 def _interrupted(record: CallRecord) -> Outcome:

@@ -1,8 +1,9 @@
 """The walk back: one call, a session, or what an agent did since a time.
 
-A revert is a call of its own: it has an intent, a permit, images and a way back. All calls of one
-upstream are taken back newest first in one transaction of that upstream, so a chain either comes
-back whole or not at all; across upstreams each group stands alone and the job says what happened.
+A revert is a call of its own: it has an intent, a permit, images and a way back. Calls come back
+strictly newest first, over all upstreams. Neighbours of one database share a transaction, so they
+come back whole or not at all; a call of a tool without transactions is compensated on its own, and
+the job says what happened to each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateway.errors import (
     StoreUnavailable,
     UpstreamError,
 )
+from gateway.flights import held
 from gateway.interfaces import (
     Clock,
     Probe,
@@ -48,13 +50,14 @@ from gateway.model import (
     Surface,
 )
 from gateway.progress import Progress, Told
-from gateway.selection import Group, Selection
+from gateway.selection import Group, Selection, whole
 from gateway.steps import (
     failed_steps,
     foreseen_only,
     left_alone,
     nothing_restored,
     ordered_like,
+    stopped_before,
     verdict_of,
 )
 
@@ -143,7 +146,7 @@ class Reverter:
 
     async def _plan(self, job: RevertJob, records: Sequence[CallRecord]) -> RevertJob:
         groups, steps = await self._selection.grouped(job.id, records)
-        for group in groups:
+        for group in whole(groups):
             with closing(Told(Progress())) as told:
                 steps.extend(await self._foresee(job, group, told))
         return replace(job, steps=ordered_like(steps, records), updated_at=self._clock.now())
@@ -168,14 +171,22 @@ class Reverter:
             foreseen = await self._foreseen(job, groups)
             if any(s.state in ("conflict", "failed") for s in foreseen):
                 return await self._finish(job, [*steps, *foreseen_only(foreseen)], records)
+        # A step that this job cannot take stops it there: what is older may build on it.
+        stuck = job.on_conflict is OnConflict.ABORT and any(s.state == "unknown" for s in steps)
         for group in groups:
-            steps.extend(await self._take_back(job, group))
+            if stuck:
+                steps.extend(stopped_before(group.upstream, group.undos))
+                continue
+            taken = await self._take_back(job, group)
+            steps.extend(taken)
+            whole_step = all(s.state == "reverted" for s in taken)
+            stuck = job.on_conflict is OnConflict.ABORT and not whole_step
         return await self._finish(job, steps, records)
 
     async def _foreseen(self, job: RevertJob, groups: Sequence[Group]) -> list[Step]:
         """The steps of all groups as they would be, their conflicts listed."""
         steps: list[Step] = []
-        for group in groups:
+        for group in whole(groups):
             with closing(Told(self._progress.setdefault(job.id, Progress()))) as told:
                 found = await self._foresee(job, group, told)
                 await told.keep(self._store, job.id, found)
@@ -200,9 +211,10 @@ class Reverter:
         if isinstance(running, Deny):
             return failed_steps(group.upstream, group.undos, running.reason, running.detail)
         self._probe("back.begun")
-        outcome = await self._unwind(job, call, group, running, reach)
+        async with held(self._store, running, self._lease):
+            outcome = await self._unwind(job, call, group, running, reach)
         self._probe("back.landed")
-        if outcome.state is not State.UNKNOWN:
+        if outcome.state is not State.UNKNOWN or outcome.final:
             try:
                 await self._store.settle(running, outcome)
             except StaleGeneration:
@@ -287,11 +299,12 @@ class Reverter:
             )
         self._probe("back.permitted")
         landed = await unwinding.commit(permit)
-        if landed.effect is EffectState.APPLIED:
-            return replace(landed, state=State.REVERTED, steps=steps)
+        if landed.effect is EffectState.APPLIED or landed.state is State.REVERTED:
+            return replace(landed, state=State.REVERTED, steps=landed.steps or steps)
         refusal = landed.refusal or Deny(reason="outcome.unknown", detail="Not known yet.")
+        state = "unknown" if landed.state is State.UNKNOWN else "failed"
         failed = tuple(
-            replace(s, state="failed", restored=0, reason=refusal.reason, detail=refusal.detail)
+            replace(s, state=state, restored=0, reason=refusal.reason, detail=refusal.detail)
             for s in steps
         )
         return replace(landed, steps=failed)

@@ -10,17 +10,40 @@ from gateway.errors import ImageDamaged, Malformed, NotFound
 from gateway.interfaces import CallRecords, SnapshotStore
 from gateway.lifecycle import REVERTIBLE
 from gateway.model import CallRecord, EffectState, Json, Step, Undo
-from gateway.steps import cannot, is_open
+from gateway.steps import cannot, is_open, undecided
 
 PAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The calls of one upstream, newest first, each with its undo."""
+    """Neighbours in the order of a revert that come back in one transaction of their upstream,
+    newest first, each with its undo; one call alone where the upstream has no transactions."""
 
     upstream: str
     undos: tuple[tuple[str, Undo], ...]
+
+
+def whole(groups: Sequence[Group]) -> list[Group]:
+    """All calls of each upstream together: how they are foreseen, so that an older call is
+    compared with what the newer ones, taken back, will leave."""
+    undos: dict[str, list[tuple[str, Undo]]] = {}
+    for group in groups:
+        undos.setdefault(group.upstream, []).extend(group.undos)
+    return [Group(upstream=name, undos=tuple(found)) for name, found in undos.items()]
+
+
+def _runs(undos: Sequence[tuple[str, str, Undo]]) -> list[Group]:
+    """Strictly in order: calls of one upstream share a transaction only as neighbours."""
+    groups: list[Group] = []
+    for upstream, call, undo in undos:
+        last = groups[-1] if groups else None
+        joins = last is not None and last.upstream == upstream and not undo.alone
+        if last is not None and joins and not last.undos[-1][1].alone:
+            groups[-1] = replace(last, undos=(*last.undos, (call, undo)))
+        else:
+            groups.append(Group(upstream=upstream, undos=((call, undo),)))
+    return groups
 
 
 class Recorded(CallRecords, SnapshotStore, Protocol):
@@ -62,8 +85,8 @@ class Selection:
     async def grouped(
         self, job: str, records: Sequence[CallRecord]
     ) -> tuple[list[Group], list[Step]]:
-        """What can be taken back, by upstream, and a step for each call that cannot."""
-        undos: dict[str, list[tuple[str, Undo]]] = {}
+        """What can be taken back, in order, and a step for each call that cannot."""
+        undos: list[tuple[str, str, Undo]] = []
         steps: list[Step] = []
         for record in records:
             done = await self._done(job, record)
@@ -76,15 +99,17 @@ class Selection:
             if isinstance(undo, Step):
                 steps.append(undo)
             else:
-                undos.setdefault(record.call.tool, []).append((record.call.id, undo))
-        groups = [Group(upstream=name, undos=tuple(found)) for name, found in undos.items()]
-        return groups, steps
+                undos.append((record.call.tool, record.call.id, undo))
+        return _runs(undos), steps
 
     async def _done(self, job: str, record: CallRecord) -> Step | None:
-        """The step of a call that this very job took back before it was interrupted."""
+        """The step of a call that this very job took back before it was interrupted, or that
+        somebody is taking back without its being known whether that has happened."""
         if record.reverted_by is None:
             return None
         reverter = await self._store.call(record.reverted_by)
+        if reverter is not None and is_open(reverter):
+            return undecided(record, reverter)
         if reverter is None or reverter.call.request.get("job") != job:
             return None
         steps = reverter.outcome.steps if reverter.outcome else ()
@@ -109,5 +134,4 @@ class Selection:
             return cannot(record, error.detail)
         if undo is None or not record.undo.available:
             return cannot(record, f"it has no way back ({record.undo.reversibility})")
-        answer = record.outcome.result if record.outcome else None
-        return replace(undo, answer=answer)
+        return undo

@@ -24,6 +24,17 @@ def cannot(record: CallRecord, why: str, *, reason: str = "revert.not_revertible
     )
 
 
+def undecided(record: CallRecord, reverter: CallRecord) -> Step:
+    return Step(
+        call=record.call.id,
+        upstream=record.call.tool,
+        action="restore",
+        state="unknown",
+        reason="outcome.unknown",
+        detail=f"It is not known yet whether {reverter.call.id} has taken this call back.",
+    )
+
+
 def failed_steps(
     upstream: str, undos: Sequence[tuple[str, Undo]], reason: str, detail: str
 ) -> tuple[Step, ...]:
@@ -48,6 +59,17 @@ def left_alone(steps: Sequence[Step]) -> tuple[Step, ...]:
 def foreseen_only(steps: Sequence[Step]) -> list[Step]:
     """Steps of a foreseen abort: what would have gone through was left alone."""
     return [replace(s, state="skipped", restored=0) if s.state == "planned" else s for s in steps]
+
+
+def stopped_before(upstream: str, undos: Sequence[tuple[str, Undo]]) -> tuple[Step, ...]:
+    """Calls older than one that could not be taken back: their turn never came."""
+    steps = failed_steps(
+        upstream,
+        undos,
+        "revert.conflict",
+        "Left alone: a newer call could not be taken back before it.",
+    )
+    return tuple(replace(s, state="skipped") for s in steps)
 
 
 def nothing_restored(steps: tuple[Step, ...]) -> Outcome:

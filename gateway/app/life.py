@@ -16,7 +16,7 @@ from gateway.app.parts import Parts
 from gateway.config import Config
 from gateway.demo.shop import seed_shop
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import AuditStore, Clock, Store
+from gateway.interfaces import AuditStore, CallRecords, Clock, Store
 from gateway.lifecycle import State
 from gateway.policy.rego import EmbeddedPolicy
 
@@ -26,6 +26,7 @@ RECOVERY_EVERY_S = 5.0
 EXPIRY_EVERY_S = 300.0
 APPROVALS_EVERY_S = 30.0
 CHECKPOINT_EVERY_S = 60.0
+UNKNOWN_EVERY_S = 5.0
 
 
 @contextlib.asynccontextmanager
@@ -63,6 +64,7 @@ def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:
         parts.recovery.watch(RECOVERY_EVERY_S),
         _every(EXPIRY_EVERY_S, lambda: parts.store.expire_snapshots(parts.clock.now())),
         _every(APPROVALS_EVERY_S, lambda: expire_approvals(parts.store, parts.clock)),
+        _every(UNKNOWN_EVERY_S, Unknowns(parts.store).look),
     ]
     if isinstance(parts.policy, EmbeddedPolicy) and parts.config.policy.watch:
         work.append(parts.policy.watch())
@@ -95,6 +97,27 @@ async def expire_approvals(store: Store, clock: Clock) -> None:
         if approval is not None and approval.expires_at <= clock.now():
             # A decision that comes too late expires the approval, whatever it says.
             await store.decide_approval(approval.id, approve=False, by="gateway", note=None)
+
+
+class Unknowns:
+    """Raises the alarm about every call of unknown outcome, once."""
+
+    def __init__(self, store: CallRecords) -> None:
+        self._store = store
+        self._known: frozenset[str] = frozenset()
+
+    async def look(self) -> None:
+        records, _ = await self._store.calls(states=(State.UNKNOWN,), limit=1000)
+        for record in records:
+            if record.call.id not in self._known:
+                log.error(
+                    "calls.unknown",
+                    call=record.call.id,
+                    tool=record.call.tool,
+                    agent=record.call.subject.id,
+                    unknown=len(records),
+                )
+        self._known = frozenset(record.call.id for record in records)
 
 
 class Checkpoints:

@@ -19,6 +19,7 @@ from gateway.cli import (
     freezing,
     local,
     policies,
+    resolving,
     serving,
     snapshots,
 )
@@ -49,6 +50,7 @@ for _command in (
     calling.calls,
     calling.show,
     calling.revert,
+    resolving.resolve,
     approving.approvals,
     approving.approve,
     approving.reject,

@@ -64,8 +64,11 @@ class CallStore(Protocol):
         reach: Reach,
         decision: Mapping[str, Json],
         approval: str | None = None,
+        apart: timedelta | None = None,
     ) -> Intent | Deny:
-        """received | held -> intent. ``Deny`` ``idempotency.*`` when (subject, key) has a row;
+        """received | held -> intent. ``Deny`` ``idempotency.*`` when (subject, key) has a row, or
+        when a call without a key has the digest of one of this subject that came in within
+        ``apart`` and has not ended or ended unknown;
         ``revert.not_revertible`` when a target of ``call.reverts`` has no undo left or another
         revert has claimed it."""
         ...
@@ -110,7 +113,17 @@ class CallStore(Protocol):
 
     async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
         """executing | unknown -> outcome.state. A generation that was taken over raises
-        ``StaleGeneration`` and changes nothing."""
+        ``StaleGeneration`` and changes nothing. ``outcome.kept`` becomes durable with it."""
+        ...
+
+    async def renew(self, running: Running, *, lease: timedelta) -> bool:
+        """Prolongs the lease of a call that still runs; no move. False: it was taken over."""
+        ...
+
+    async def resolve(
+        self, id: str, outcome: Outcome, *, by: str, note: str | None
+    ) -> CallRecord | None:
+        """unknown -> outcome.state, by whoever found out. ``None``: the call is not unknown."""
         ...
 
 
@@ -124,6 +137,10 @@ class CallRecords(Protocol):
         ...
 
     async def call(self, id: str) -> CallRecord | None: ...
+
+    async def repeated(self, subject: str, digest: str, *, since: datetime) -> int:
+        """How many calls with this digest were denied or failed since then."""
+        ...
 
     async def calls(
         self,
@@ -148,7 +165,13 @@ class RecoveryStore(Protocol):
     ) -> list[tuple[CallRecord, Running | None]]:
         """Calls whose lease ran out (all unsettled ones when ``everything``: a lone process that
         has just started), each with the next generation. An ``intent`` becomes ``failed`` with
-        effect none here and comes with ``None``; held calls are left alone."""
+        effect none here and comes with ``None``; held calls are left alone. One whose outcome is
+        unknown comes every time, under the generation that it has."""
+        ...
+
+    async def permitted(self, running: Running) -> Permit | None:
+        """The permit of a call that was taken over, if it had got one and nobody has taken it over
+        since: for a request that may be sent again."""
         ...
 
 

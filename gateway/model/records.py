@@ -78,7 +78,8 @@ class Undo:
     The row images, stored outside the target, are either whole in ``image`` (small ones) or
     ``spooled``; ``Spooler.read`` gives them piece by piece either way. ``reversibility``
     ``irreversible`` means that there is no way back and policy accepted it. ``answer`` is what
-    ``Outcome.kept`` recorded when the call ended, given along when it is taken back."""
+    ``Outcome.kept`` recorded when the call ended, given along when it is taken back. What of an
+    upstream without transactions has the ``kind`` ``request`` is taken back on its own."""
 
     upstream: str
     kind: str
@@ -87,6 +88,11 @@ class Undo:
     image: bytes = field(default=b"", repr=False)
     answer: Mapping[str, Json] | None = None
     spooled: Spooled | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether no transaction can take it back together with another call."""
+        return self.kind == "request"
 
     def __post_init__(self) -> None:
         if self.image and self.spooled is not None:

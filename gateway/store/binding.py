@@ -9,7 +9,15 @@ from gateway.errors import ImageDamaged
 from gateway.model import Json, Spooled
 from gateway.store.cells import dumped, loaded
 from gateway.store.rows import SnapshotRow
-from gateway.store.sealing import Keys, Wrapped, missing, open_text, seal_text
+from gateway.store.sealing import (
+    Keys,
+    Wrapped,
+    missing,
+    open_answer,
+    open_text,
+    seal_answer,
+    seal_text,
+)
 
 _SEALED = "sealed"
 
@@ -62,11 +70,30 @@ def find(keys: Keys | None, row: SnapshotRow) -> Found:
     return Found(image=image, manifest=loaded(text))
 
 
+def bind_answer(keys: Keys | None, row: SnapshotRow, answer: Mapping[str, Json]) -> str:
+    """The cell that keeps ``answer`` beside the image of ``row``. Raises as ``find`` does."""
+    text = dumped(dict(answer))
+    if row.key_id is None:
+        return text
+    return dumped({_SEALED: seal_answer(data_key(keys, row), text)})
+
+
+def find_answer(keys: Keys | None, row: SnapshotRow) -> Mapping[str, Json] | None:
+    """Raises as ``find`` does."""
+    if row.answer is None:
+        return None
+    text = row.answer
+    if row.key_id is not None:
+        text = open_answer(data_key(keys, row), _sealed(text))
+    answer: Mapping[str, Json] = loaded(text)
+    return answer
+
+
 def _sealed(manifest: str) -> str:
     found = loaded(manifest)
     sealed = found.get(_SEALED) if isinstance(found, dict) else None
     if not isinstance(sealed, str):
-        raise ImageDamaged("The stored manifest is not sealed, but its image is.")
+        raise ImageDamaged("What is stored beside an image is not sealed, but the image is.")
     return sealed
 
 

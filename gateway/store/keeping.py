@@ -23,7 +23,12 @@ def kept(t: Tables, call: str) -> SnapshotRow | None:
     return None if row is None or row.deleted_at is not None else row
 
 
-def undo_of(row: SnapshotRow, manifest: Mapping[str, Json], image: bytes | Spooled) -> Undo:
+def undo_of(
+    row: SnapshotRow,
+    manifest: Mapping[str, Json],
+    image: bytes | Spooled,
+    answer: Mapping[str, Json] | None,
+) -> Undo:
     return Undo(
         upstream=row.upstream,
         kind=row.kind,
@@ -31,6 +36,7 @@ def undo_of(row: SnapshotRow, manifest: Mapping[str, Json], image: bytes | Spool
         manifest=manifest,
         image=image if isinstance(image, bytes) else b"",
         spooled=image if isinstance(image, Spooled) else None,
+        answer=answer,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from gateway.errors import ImageDamaged, StoreUnavailable
 from gateway.interfaces import StaleGeneration
 from gateway.lifecycle import RUNNING, IllegalMove, Move, State
 from gateway.model import (
@@ -23,7 +24,7 @@ from gateway.model import (
     Spooled,
     Undo,
 )
-from gateway.store.binding import Bound, snapshot_id
+from gateway.store.binding import Bound, bind_answer, snapshot_id
 from gateway.store.cells import (
     dumped,
     loaded,
@@ -37,6 +38,7 @@ from gateway.store.cells import (
 from gateway.store.freezing import stopped
 from gateway.store.refusing import release
 from gateway.store.rows import Head, SnapshotRow
+from gateway.store.sealing import Keys
 from gateway.store.tables import Tables
 from gateway.store.trail import write_move
 
@@ -167,7 +169,14 @@ class Settled:
 _FROM_UNKNOWN = {State.REVERTED: State.SUCCEEDED, State.CONFLICT: State.FAILED}
 
 
-def settle(t: Tables, now: datetime, running: Running, outcome: Outcome) -> Settled:
+def settle(
+    t: Tables,
+    now: datetime,
+    running: Running,
+    outcome: Outcome,
+    keys: Keys | None = None,
+    **more: Json,
+) -> Settled:
     head = t.head(running.call)
     if head is None or head.generation != running.generation:
         raise StaleGeneration(f"{running} was taken over")
@@ -194,6 +203,7 @@ def settle(t: Tables, now: datetime, running: Running, outcome: Outcome) -> Sett
         reverts=loaded(head.reverts),
         steps={s.call: s.state for s in outcome.steps},
         dropped=None if unused is None else unused.sha256,
+        **more,
     )
     t.change_call(
         "settle_call",
@@ -204,8 +214,55 @@ def settle(t: Tables, now: datetime, running: Running, outcome: Outcome) -> Sett
         undo_deleted=int(unused is not None),
         updated_at=stamp(now),
     )
+    if unused is None and outcome.kept is not None:
+        _keep_answer(t, head, outcome.kept, keys)
     _settle_claims(t, head, outcome)
     return Settled(record=_record(t, head.id, now), unused=unused)
+
+
+def _keep_answer(t: Tables, head: Head, kept: Mapping[str, Json], keys: Keys | None) -> None:
+    """What the way back needs of the answer. An outcome is recorded without it rather than not at
+    all: a revert then says that it is missing."""
+    row = None if head.snapshot is None else t.snapshot(head.snapshot)
+    if row is None or row.deleted_at is not None:
+        return
+    try:
+        bound = bind_answer(keys, row, kept)
+    except (ImageDamaged, StoreUnavailable):
+        return
+    t.keep_answer(row.id, bound)
+
+
+def resolve(
+    t: Tables,
+    now: datetime,
+    id: str,
+    outcome: Outcome,
+    keys: Keys | None,
+    by: str,
+    note: str | None,
+) -> Settled | None:
+    head = t.head(id)
+    if head is None or head.state != State.UNKNOWN:
+        return None
+    # Nobody runs it any more: whoever knows may say how it ended.
+    running = Running.issue(id, head.generation)
+    return settle(t, now, running, outcome, keys, by=by, note=note)
+
+
+def permitted(t: Tables, running: Running) -> Permit | None:
+    head = t.head(running.call)
+    if head is None or head.generation != running.generation or not head.permitted:
+        return None
+    return Permit.issue(head.id, head.generation) if State(head.state) in RUNNING else None
+
+
+def renew(t: Tables, now: datetime, running: Running, lease: timedelta) -> bool:
+    head = t.head(running.call)
+    if head is None or head.generation != running.generation or State(head.state) not in RUNNING:
+        return False
+    t.change_call("renew_call", head.id, lease_until=stamp(now + lease))
+    return True
 
 
 def _truthful(head: Head, outcome: Outcome) -> None:
@@ -241,7 +298,9 @@ def take_over(
 ) -> list[tuple[CallRecord, Running | None]]:
     taken: list[tuple[CallRecord, Running | None]] = []
     for head in t.unsettled():
-        if not everything and not _overdue(head, now, lease):
+        # Nobody works on a call whose outcome is unknown: it has no lease to wait for.
+        waits = head.state != State.UNKNOWN and not _overdue(head, now, lease)
+        if waits and not everything:
             continue
         generation = head.generation + 1
         running: Running | None = None

@@ -84,6 +84,30 @@ class MemoryTables:
         found = [row for row in self._calls.values() if row.state in _UNSETTLED]
         return [_head(row) for row in sorted(found, key=lambda row: row.ord)]
 
+    def twin(self, agent: str, digest: str, since: str) -> Head | None:
+        open_ = ("intent", "executing", "unknown")
+        found = [r for r in self._identical(agent, digest, since) if r.state in open_]
+        return _head(max(found, key=lambda row: row.ord)) if found else None
+
+    def misses(self, agent: str, digest: str, since: str) -> int:
+        counted = 0
+        for row in self._identical(agent, digest, since):
+            if row.state in ("denied", "failed") and row.outcome is not None:
+                refusal = json.loads(row.outcome)["refusal"] or {}
+                counted += refusal.get("reason") not in ("repetition", "limit.rate", None)
+        return counted
+
+    def _identical(self, agent: str, digest: str, since: str) -> list[CallRow]:
+        return [
+            row
+            for row in self._calls.values()
+            if (row.agent, row.digest) == (agent, digest) and row.received_at >= since
+        ]
+
+    def since_newest(self, agent: str, n: int) -> str | None:
+        mine = sorted((r for r in self._calls.values() if r.agent == agent), key=lambda r: -r.ord)
+        return mine[n - 1].received_at if len(mine) >= n else None
+
     def add_call(self, row: CallRow) -> None:
         self._set(self._calls, row.id, row)
         if row.idempotency_key is not None and row.state != "denied":
@@ -119,13 +143,16 @@ class MemoryTables:
         self._set(self._snapshots, row.id, row)
 
     def drop_snapshot(self, id: str, at: str) -> None:
-        gone = {"manifest": "{}", "image": None, "data_key": None}
+        gone = {"manifest": "{}", "image": None, "data_key": None, "answer": None}
         self._change_snapshot(id, **gone, deleted_at=at)
 
     def unerased_snapshots(self, after: int, limit: int) -> list[SnapshotRow]:
         rows = [row for row in self._snapshots.values() if row.ord > after]
         found = [r for r in rows if r.deleted_at is not None and r.erased_at is None]
         return sorted(found, key=lambda row: row.ord)[:limit]
+
+    def keep_answer(self, id: str, answer: str) -> None:
+        self._change_snapshot(id, answer=answer)
 
     def erase_snapshot(self, id: str, at: str) -> None:
         self._change_snapshot(id, file=None, erased_at=at)

@@ -76,6 +76,27 @@ WHERE agent = :agent
 ORDER BY ord DESC
 LIMIT :limit;
 
+-- name: twin
+SELECT
+  id, state, generation, agent, session, surface, tool, digest, reverts, effect, reach,
+  revision, approval, permitted, snapshot, undo_reversibility, undo_expires_at, undo_deleted,
+  reverted_by, lease_until, updated_at
+FROM calls
+WHERE agent = :agent AND digest = :digest AND received_at >= :since
+  AND state IN ('intent', 'executing', 'unknown')
+ORDER BY ord DESC
+LIMIT 1;
+
+-- name: misses
+SELECT COUNT(*) FROM calls
+WHERE agent = :agent AND digest = :digest AND received_at >= :since
+  AND state IN ('denied', 'failed')
+  AND json_extract(outcome, '$.refusal.reason') NOT IN ('repetition', 'limit.rate');
+
+-- name: since_newest
+-- When the :n-th newest call of an agent came in.
+SELECT received_at FROM calls WHERE agent = :agent ORDER BY ord DESC LIMIT 1 OFFSET :n - 1;
+
 -- name: unsettled
 SELECT
   id, state, generation, agent, session, surface, tool, digest, reverts, effect, reach,
@@ -139,6 +160,11 @@ UPDATE calls SET
   updated_at = :updated_at
 WHERE id = :id;
 
+-- name: renew_call
+UPDATE calls SET
+  lease_until = :lease_until
+WHERE id = :id;
+
 -- name: claim_call
 UPDATE calls SET
   reverted_by = :reverted_by
@@ -152,14 +178,16 @@ WHERE id = :id;
 -- name: snapshot
 SELECT
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  answer
 FROM snapshots
 WHERE id = :id;
 
 -- name: snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  NULL AS answer
 FROM snapshots
 WHERE (:call IS NULL OR call = :call) AND (:before IS NULL OR ord < :before)
 ORDER BY ord DESC
@@ -168,7 +196,8 @@ LIMIT :limit;
 -- name: due_snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  NULL AS answer
 FROM snapshots
 WHERE deleted_at IS NULL AND expires_at <= :now
 ORDER BY ord;
@@ -185,7 +214,8 @@ SELECT COUNT(*) FROM snapshots WHERE key_id IS NULL AND deleted_at IS NULL;
 -- name: wrapped_snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  NULL AS answer
 FROM snapshots
 WHERE key_id IS NOT NULL AND key_id <> :active AND deleted_at IS NULL AND ord > :after
 ORDER BY ord
@@ -198,11 +228,16 @@ WHERE id = :id;
 -- name: unerased_snapshots
 SELECT
   id, ord, call, upstream, kind, reversibility, '{}' AS manifest, size, sha256, NULL AS image,
-  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  file, created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  NULL AS answer
 FROM snapshots
 WHERE deleted_at IS NOT NULL AND erased_at IS NULL AND ord > :after
 ORDER BY ord
 LIMIT :limit;
+
+-- name: keep_answer
+UPDATE snapshots SET answer = :answer
+WHERE id = :id;
 
 -- name: erase_snapshot
 UPDATE snapshots SET file = NULL, erased_at = :at
@@ -211,15 +246,16 @@ WHERE id = :id;
 -- name: add_snapshot
 INSERT INTO snapshots (
   id, ord, call, upstream, kind, reversibility, manifest, size, sha256, image, file,
-  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at
+  created_at, expires_at, deleted_at, seal, packed, spooled, key_id, data_key, erased_at,
+  answer
 ) VALUES (
   :id, :ord, :call, :upstream, :kind, :reversibility, :manifest, :size, :sha256, :image,
   :file, :created_at, :expires_at, :deleted_at, :seal, :packed, :spooled, :key_id, :data_key,
-  :erased_at
+  :erased_at, :answer
 );
 
 -- name: drop_snapshot
-UPDATE snapshots SET manifest = '{}', image = NULL, data_key = NULL, deleted_at = :at
+UPDATE snapshots SET manifest = '{}', image = NULL, data_key = NULL, answer = NULL, deleted_at = :at
 WHERE id = :id;
 
 -- name: epoch

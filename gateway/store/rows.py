@@ -95,6 +95,7 @@ class SnapshotRow(NamedTuple):
     key_id: str | None
     data_key: bytes | None
     erased_at: str | None
+    answer: str | None = None
 
 
 class FreezeRow(NamedTuple):

@@ -22,7 +22,8 @@ from gateway.errors import ImageDamaged, StoreUnavailable
 CHUNK = 128 * 1024
 _TAG = 16
 _NONCE = 12
-_IMAGE, _TEXT = b"\0", b"\1"  # what the key of an image has sealed
+_NUMBER = 10
+_IMAGE, _TEXT, _ANSWER = b"\0", b"\1", b"\2"  # what the key of an image has sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,26 @@ def open_text(key: bytes, sealed: str) -> str:
         return AESGCM(key).decrypt(_nonce(_TEXT, 0, last=True), raw, None).decode("utf-8")
     except (InvalidTag, ValueError) as error:
         raise ImageDamaged("The stored manifest is not the one that was sealed.") from error
+
+
+def seal_answer(key: bytes, text: str) -> str:
+    """A text that belongs to the image of ``key`` and may be sealed more than once, as the outcome
+    that it comes with may have to be written again."""
+    number = os.urandom(_NUMBER)
+    nonce = _nonce(_ANSWER, int.from_bytes(number, "big"), last=True)
+    return base64.b64encode(number + AESGCM(key).encrypt(nonce, text.encode("utf-8"), None)).decode(
+        "ascii"
+    )
+
+
+def open_answer(key: bytes, sealed: str) -> str:
+    """Raises ``ImageDamaged``."""
+    try:
+        raw = base64.b64decode(sealed, validate=True)
+        nonce = _nonce(_ANSWER, int.from_bytes(raw[:_NUMBER], "big"), last=True)
+        return AESGCM(key).decrypt(nonce, raw[_NUMBER:], None).decode("utf-8")
+    except (InvalidTag, ValueError) as error:
+        raise ImageDamaged("The stored answer is not the one that was sealed.") from error
 
 
 def _nonce(use: bytes, number: int, *, last: bool) -> bytes:

@@ -65,6 +65,18 @@ class SqliteTables:
     def unsettled(self) -> list[Head]:
         return [Head._make(row) for row in self._all("unsettled")]
 
+    def twin(self, agent: str, digest: str, since: str) -> Head | None:
+        row = self._one("twin", agent=agent, digest=digest, since=since)
+        return None if row is None else Head._make(row)
+
+    def misses(self, agent: str, digest: str, since: str) -> int:
+        row = self._one("misses", agent=agent, digest=digest, since=since)
+        return 0 if row is None else int(row[0])
+
+    def since_newest(self, agent: str, n: int) -> str | None:
+        row = self._one("since_newest", agent=agent, n=n)
+        return None if row is None else row[0]
+
     def add_call(self, row: CallRow) -> None:
         self._run("add_call", row._asdict())
 
@@ -96,6 +108,9 @@ class SqliteTables:
     def unerased_snapshots(self, after: int, limit: int) -> list[SnapshotRow]:
         rows = self._all("unerased_snapshots", after=after, limit=limit)
         return [SnapshotRow._make(row) for row in rows]
+
+    def keep_answer(self, id: str, answer: str) -> None:
+        self._run("keep_answer", {"id": id, "answer": answer})
 
     def erase_snapshot(self, id: str, at: str) -> None:
         self._run("erase_snapshot", {"id": id, "at": at})

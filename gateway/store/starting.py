@@ -149,9 +149,12 @@ def intend(
     reach: Reach,
     decision: Mapping[str, Json],
     approval: str | None,
+    apart: timedelta | None = None,
 ) -> Intent | Deny:
     head = t.head(call.id)
     refusal = _taken(t, call) or _not_held(head, approval) or _claimable(t, now, call)
+    if refusal is None and apart is not None:
+        refusal = _twin(t, now, call, apart)
     if refusal is not None:
         return refusal
     moved = write_move(
@@ -188,6 +191,24 @@ def intend(
     for target in call.reverts:
         t.change_call("claim_call", target, reverted_by=call.id)
     return Intent.issue(call.id, 1)
+
+
+def _twin(t: Tables, now: datetime, call: Call, apart: timedelta) -> Deny | None:
+    """A call without a key that is the same as one whose end nobody knows yet is that one."""
+    if call.idempotency_key is not None or call.reverts:
+        return None
+    twin = t.twin(call.subject.id, call.digest, stamp(now - apart))
+    if twin is None or twin.id == call.id:
+        return None
+    unknown = twin.state == State.UNKNOWN
+    what = "has an unknown outcome" if unknown else "is running"
+    return Deny(
+        reason="idempotency.unknown" if unknown else "idempotency.in_progress",
+        detail=f"The same call was made a moment ago and {what}; it was not run again. Ask for "
+        "its state. If it is meant twice, give each call an Idempotency-Key of its own.",
+        extra={"call": twin.id, "state": twin.state},
+        effect=EffectState.UNKNOWN,
+    )
 
 
 def _not_held(head: Head | None, approval: str | None) -> Deny | None:

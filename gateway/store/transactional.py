@@ -4,7 +4,7 @@ transaction. A store adds where the tables are and what a transaction is."""
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -21,7 +21,6 @@ from gateway.interfaces import (
     SnapshotInfo,
     no_probe,
 )
-from gateway.lifecycle import State
 from gateway.model import (
     Approval,
     Call,
@@ -53,9 +52,10 @@ from gateway.store import (
     starting,
     trail,
 )
-from gateway.store.binding import Bound, bind, find
-from gateway.store.cells import approval_of, record_of, snapshot_of, stamp
+from gateway.store.binding import Bound, bind, find, find_answer
+from gateway.store.cells import approval_of, snapshot_of, stamp
 from gateway.store.images import Images
+from gateway.store.reading import Reading
 from gateway.store.rows import SnapshotRow
 from gateway.store.tables import Tables
 
@@ -64,7 +64,7 @@ APPROVAL_TTL = timedelta(hours=1)
 _BATCH = 100
 
 
-class TransactionalStore(ABC):
+class TransactionalStore(Reading):
     """``approval_ttl`` is how long a hold waits whose policy names no time. ``remains``: where
     sources keep something for a call themselves, so that it goes with the call's snapshot."""
 
@@ -86,10 +86,6 @@ class TransactionalStore(ABC):
     @abstractmethod
     async def _write(self, op: Callable[[Tables, datetime], T]) -> T:
         """The answer of ``op`` once everything it wrote is durable; if it raises, nothing is."""
-
-    @abstractmethod
-    async def _read(self, op: Callable[[Tables], T]) -> T:
-        """The answer of ``op`` over one consistent state."""
 
     @abstractmethod
     async def _scrub(self) -> None:
@@ -132,9 +128,10 @@ class TransactionalStore(ABC):
         reach: Reach,
         decision: Mapping[str, Json],
         approval: str | None = None,
+        apart: timedelta | None = None,
     ) -> Intent | Deny:
         return await self._write(
-            lambda t, now: starting.intend(t, now, call, action, reach, decision, approval)
+            lambda t, now: starting.intend(t, now, call, action, reach, decision, approval, apart)
         )
 
     async def begin(
@@ -197,52 +194,37 @@ class TransactionalStore(ABC):
         return answer
 
     async def settle(self, running: Running, outcome: Outcome) -> CallRecord:
-        settled = await self._write(lambda t, now: landing.settle(t, now, running, outcome))
+        keys = self._images.keys
+        return await self._settled(
+            await self._write(lambda t, now: landing.settle(t, now, running, outcome, keys))
+        )
+
+    async def resolve(
+        self, id: str, outcome: Outcome, *, by: str, note: str | None
+    ) -> CallRecord | None:
+        keys = self._images.keys
+        settled = await self._write(
+            lambda t, now: landing.resolve(t, now, id, outcome, keys, by, note)
+        )
+        return None if settled is None else await self._settled(settled)
+
+    async def _settled(self, settled: landing.Settled) -> CallRecord:
         if settled.unused is not None:
             # The outcome is recorded; what cannot be erased now is tried again with what expires.
             with contextlib.suppress(StoreUnavailable):
                 await self._erase([settled.unused])
         return settled.record
 
+    async def permitted(self, running: Running) -> Permit | None:
+        return await self._read(lambda t: landing.permitted(t, running))
+
+    async def renew(self, running: Running, *, lease: timedelta) -> bool:
+        return await self._write(lambda t, now: landing.renew(t, now, running, lease))
+
     async def take_over(
         self, *, everything: bool, lease: timedelta
     ) -> list[tuple[CallRecord, Running | None]]:
         return await self._write(lambda t, now: landing.take_over(t, now, everything, lease))
-
-    # --- records
-
-    async def find(self, subject: str, key: str) -> CallRecord | None:
-        return await self._read(lambda t: listing.find(t, self._clock.now(), subject, key))
-
-    async def call(self, id: str) -> CallRecord | None:
-        row = await self._read(lambda t: t.call(id))
-        return None if row is None else record_of(row, stamp(self._clock.now()))
-
-    async def calls(
-        self,
-        *,
-        session: str | None = None,
-        agent: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        states: Sequence[State] = (),
-        tool: str | None = None,
-        reverts: bool | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> tuple[list[CallRecord], str | None]:
-        wanted = listing.wanted(
-            session=session,
-            agent=agent,
-            since=since,
-            until=until,
-            states=states,
-            tool=tool,
-            reverts=reverts,
-            limit=limit,
-            cursor=cursor,
-        )
-        return await self._read(lambda t: listing.calls(t, self._clock.now(), wanted))
 
     # --- freezes and approvals
 
@@ -284,7 +266,7 @@ class TransactionalStore(ABC):
             return None
         found = find(self._images.keys, row)
         image = found.image if row.spooled else await self._images.get(found.image)
-        return keeping.undo_of(row, found.manifest, image)
+        return keeping.undo_of(row, found.manifest, image, find_answer(self._images.keys, row))
 
     async def snapshot(self, id: str) -> SnapshotInfo | None:
         row = await self._read(lambda t: t.snapshot(id))

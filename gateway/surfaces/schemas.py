@@ -149,6 +149,7 @@ BODIES: dict[str, Schema] = {
         }
     ),
     "Ruling": body({"decision": {"enum": ["approve", "reject"]}, "note": SHORT}, ("decision",)),
+    "Resolving": body({"effect": {"enum": ["applied", "none"]}, "note": SHORT}, ("effect",)),
     "PolicyText": body({"text": TEXT}, ("text",)),
     "NewAgent": body({"name": TEXT, "roles": TEXTS}, ("name",)),
     "Nothing": body({}),

@@ -7,14 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.app import assemble, opened
-from gateway.app.life import Checkpoints, expire_approvals
+from gateway.app.life import UNKNOWN_EVERY_S, Checkpoints, Unknowns, expire_approvals
 from gateway.config import load
 from gateway.lifecycle import State
 from gateway.model import Hold, Obligations
 from tests.fixtures.fakes import FakePolicy, a_call
 from tests.fixtures.serving import ROOT, environment
+from tests.fixtures.shelf import Shelf, shelf_call
 from tests.fixtures.walks import walks
 
 
@@ -47,6 +49,20 @@ async def test_a_held_call_that_nobody_approves_in_time_is_denied() -> None:
     assert record.outcome is not None
     assert record.outcome.refusal is not None
     assert record.outcome.refusal.reason == "approval.expired"
+
+
+async def test_a_call_of_unknown_outcome_is_told_once_within_ten_seconds() -> None:
+    w = await walks(shelf=Shelf(items={"7": "old", "8": "old"}, faults=["lost", "lost"]))
+    alarm = Unknowns(w.store)
+    first = (await w.pipeline.handle(shelf_call("delete", "7"))).call
+    with capture_logs() as logs:
+        await alarm.look()
+        await alarm.look()
+        second = (await w.pipeline.handle(shelf_call("delete", "8"))).call
+        await alarm.look()
+    told = [(entry["event"], entry["call"], entry["unknown"]) for entry in logs]
+    assert told == [("calls.unknown", first, 1), ("calls.unknown", second, 2)]
+    assert UNKNOWN_EVERY_S < 10
 
 
 async def test_opening_settles_what_an_earlier_process_left(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/store/test_sealing.py",
         "what a row binds, on both stores",
     ),
+    "gateway/store/reading.py": ("tests/store/test_listing.py", "every store reads by it"),
     "gateway/store/refusing.py": ("tests/store/test_starting.py", "a move, tested on both stores"),
     "gateway/store/rotating.py": (
         "tests/store/test_sealing.py",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import ImageDamaged
 from gateway.interfaces import StaleGeneration, Store
 from gateway.lifecycle import IllegalMove, State
 from gateway.model import (
@@ -28,6 +29,9 @@ from gateway.model import (
     Scope,
     Step,
 )
+from gateway.store import keeping
+from gateway.store.binding import find_answer
+from gateway.store.sealing import Keys
 from tests.fixtures.fakes import FakeClock, a_call
 from tests.fixtures.stores import (
     DONE,
@@ -396,3 +400,129 @@ async def test_a_spooled_image_that_gets_no_permit_is_removed(store: Store, tmp_
         refused = await permitted(store, token, call, way_back=way_back)
     assert isinstance(refused, Deny)
     assert files_under(tmp_path) == []
+
+
+# --- outcomes without transactions ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+async def test_what_the_answer_told_is_kept_with_the_images_and_goes_with_them(
+    store: Store, tmp_path: Path, size: int
+) -> None:
+    kept = {"after": os.urandom(size).hex(), "seen": True}
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    record = await store.settle(token, replace(DONE, kept=kept))
+    assert record.outcome == DONE, "kept for the way back alone"
+    found = await store.undo_of(call.id)
+    assert found is not None
+    assert found.answer == kept
+
+    [info] = (await store.snapshots())[0]
+    assert await store.delete_snapshot(info.id, by="ann")
+
+    assert await store.undo_of(call.id) is None
+    assert files_under(tmp_path / "images") == []
+
+
+async def test_an_unknown_outcome_is_resolved_once_and_by_name(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    assert await store.resolve(call.id, DONE, by="ann", note="n") is None, "it still runs"
+    await store.settle(token, UNKNOWN)
+
+    record = await store.resolve(call.id, replace(DONE, kept={"seen": False}), by="ann", note="n")
+
+    assert record is not None
+    assert record.state is State.SUCCEEDED
+    entry = json.loads((await store.entries())[-1].body)
+    assert (entry["by"], entry["note"], entry["to"]) == ("ann", "n", "succeeded")
+    assert await store.resolve(call.id, FAILED, by="bob", note=None) is None
+    assert await store.resolve("call_none", FAILED, by="bob", note=None) is None
+
+
+async def test_a_person_who_finds_no_effect_drops_the_images(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    await store.settle(token, UNKNOWN)
+    record = await store.resolve(call.id, FAILED, by="ann", note=None)
+    assert record is not None
+    assert not record.undo.available
+    assert await store.undo_of(call.id) is None
+
+
+async def test_a_lease_is_renewed_by_its_owner_alone(store: Store, clock: FakeClock) -> None:
+    call = a_call()
+    token = await running(store, call)
+    clock.advance(seconds=50)
+    assert await store.renew(token, lease=LEASE)
+    clock.advance(seconds=50)
+    assert await store.take_over(everything=False, lease=LEASE) == []
+    clock.advance(seconds=LEASE.total_seconds())
+    [(_, taken)] = await store.take_over(everything=False, lease=LEASE)
+    assert taken is not None
+    assert not await store.renew(token, lease=LEASE)
+    assert await store.renew(taken, lease=LEASE)
+
+
+async def test_only_who_holds_a_permitted_call_gets_its_permit_again(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    assert await store.permitted(token) is None
+    await permitted(store, token, call)
+    [(_, taken)] = await store.take_over(everything=True, lease=LEASE)
+    assert taken is not None
+    assert await store.permitted(token) is None
+    again = await store.permitted(taken)
+    assert isinstance(again, Permit)
+    assert (again.call, again.generation) == (call.id, taken.generation)
+    await store.settle(taken, UNKNOWN)
+    assert await store.permitted(taken) is None, "what is unknown is not sent again"
+
+
+async def test_an_unknown_call_is_offered_to_recovery_every_time(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    await store.settle(token, UNKNOWN)
+    for _ in range(2):
+        [(record, same)] = await store.take_over(everything=False, lease=LEASE)
+        assert record.state is State.UNKNOWN
+        assert same is not None
+        assert same.generation == token.generation
+
+
+async def test_an_answer_is_sealed_with_the_key_of_its_image(store: Store) -> None:
+    images = store._images  # type: ignore[attr-defined]
+    images.keys = keys = Keys({"k1": bytes(32)}, active="k1")
+    first, second = a_call(), a_call()
+    for call in (first, second):
+        token = await running(store, call)
+        await permitted(store, token, call)
+        await store.settle(token, replace(DONE, kept={"after": "secret"}))
+    found = await store.undo_of(first.id)
+    assert found is not None
+    assert found.answer == {"after": "secret"}
+    rows = [await store._read(lambda t, c=c: keeping.kept(t, c.id)) for c in (first, second)]  # type: ignore[attr-defined]
+    assert "secret" not in rows[0].answer
+    assert find_answer(keys, rows[0]) == {"after": "secret"}
+    with pytest.raises(ImageDamaged):
+        find_answer(keys, rows[0]._replace(answer=rows[1].answer))
+
+
+async def test_an_outcome_is_recorded_even_where_its_answer_cannot_be_sealed(store: Store) -> None:
+    images = store._images  # type: ignore[attr-defined]
+    images.keys = keys = Keys({"k1": bytes(32)}, active="k1")
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    images.keys = None
+    record = await store.settle(token, replace(DONE, kept={"seen": True}))
+    assert record.state is State.SUCCEEDED
+    images.keys = keys
+    found = await store.undo_of(call.id)
+    assert found is not None
+    assert found.answer is None

@@ -400,3 +400,66 @@ async def test_a_start_is_stopped_by_what_stops_a_begin(store: Store) -> None:
     assert isinstance(stopped, Deny)
     assert stopped.reason == "frozen"
     assert [e["event"] for e in await entries(store)][-2:] == ["call.intend", "call.deny"]
+
+
+# --- identical calls ------------------------------------------------------------------------
+
+APART = timedelta(seconds=60)
+
+
+async def _intended_apart(store: Store, call: Any, apart: timedelta | None = APART) -> Any:
+    return await store.intend(
+        call,
+        action={"name": "update"},
+        reach=reach(call),
+        decision={"decision": "allow", "revision": "r1"},
+        apart=apart,
+    )
+
+
+async def test_of_many_identical_calls_without_a_key_one_becomes_an_intent(store: Store) -> None:
+    answers = await asyncio.gather(*(_intended_apart(store, a_call()) for _ in range(20)))
+    assert len([a for a in answers if isinstance(a, Intent)]) == 1
+    refused = [a for a in answers if isinstance(a, Deny)]
+    assert {d.reason for d in refused} == {"idempotency.in_progress"}
+    assert len({d.extra["call"] for d in refused}) == 1
+
+
+async def test_another_digest_agent_key_or_time_is_another_call(
+    store: Store, clock: FakeClock
+) -> None:
+    assert isinstance(await _intended_apart(store, a_call()), Intent)
+    for other in (a_call(value="2"), a_call(agent="b8"), a_call(idempotency_key="k")):
+        assert isinstance(await _intended_apart(store, other), Intent)
+    assert isinstance(await _intended_apart(store, a_call(), None), Intent)
+    clock.advance(seconds=61)
+    assert isinstance(await _intended_apart(store, a_call(received_at=clock.now())), Intent)
+
+
+async def test_a_call_that_ended_does_not_stand_in_the_way(store: Store) -> None:
+    await done(store, a_call())
+    assert isinstance(await _intended_apart(store, a_call()), Intent)
+
+
+async def test_an_identical_call_with_an_unknown_outcome_is_named(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    await permitted(store, token, call)
+    await store.settle(token, UNKNOWN)
+    answer = await _intended_apart(store, a_call())
+    assert isinstance(answer, Deny)
+    assert (answer.reason, answer.extra["call"]) == ("idempotency.unknown", call.id)
+    assert answer.effect is EffectState.UNKNOWN
+
+
+async def test_denied_and_failed_calls_are_counted_and_those_stopped_for_it_are_not(
+    store: Store, clock: FakeClock
+) -> None:
+    call = a_call()
+    since = clock.now() - timedelta(days=365)
+    assert await store.repeated("a7", call.digest, since=since) == 0
+    await store.refuse(call, NO)
+    await store.refuse(a_call(), Deny(reason="repetition", detail="stop"))
+    await store.refuse(a_call(agent="b8"), NO)
+    assert await store.repeated("a7", call.digest, since=since) == 1
+    assert await store.repeated("a7", call.digest, since=clock.now()) == 0

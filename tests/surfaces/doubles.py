@@ -153,6 +153,17 @@ class FakeStore:
             raise self.failing
         return self.records.get(id)
 
+    async def resolve(
+        self, id: str, outcome: Outcome, *, by: str, note: str | None
+    ) -> CallRecord | None:
+        record = self.records.get(id)
+        if record is None or record.state is not State.UNKNOWN:
+            return None
+        self.records[id] = replace(
+            record, state=outcome.state, effect=outcome.effect, outcome=outcome
+        )
+        return self.records[id]
+
     async def calls(self, **asked: Any) -> tuple[list[CallRecord], str | None]:
         self.asked = asked
         return list(self.records.values())[: asked["limit"]], "more"

@@ -55,6 +55,7 @@ async def test_no_admin_route_acts_without_a_record(home: House, endpoint: Endpo
     bodies: dict[str, Any] = {
         "FreezeOrder": {"scope": {}, "reason": "x"},
         "RevertOrder": {"call": "call_1"},
+        "Resolving": {"effect": "none"},
         "Ruling": {"decision": "approve"},
         "PolicyText": {"text": "package gateway"},
         "NewAgent": {"name": "c9"},

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import REASONS
+from gateway.lifecycle import State
 from gateway.surfaces.schemas import ANSWERS, BODIES
 from tests.surfaces.doubles import House, a_record, a_snapshot, an_approval
 
@@ -13,6 +14,7 @@ SENT: dict[str, tuple[str, str, dict[str, Any]]] = {
     "FreezeOrder": ("POST", "/admin/freezes", {"scope": {}, "reason": "x", "drain": False}),
     "RevertOrder": ("POST", "/admin/reverts", {"call": "call_1", "plan": True}),
     "Ruling": ("POST", "/admin/approvals/apr_1", {"decision": "reject", "note": "no"}),
+    "Resolving": ("POST", "/admin/calls/call_2/resolve", {"effect": "none", "note": "x"}),
     "PolicyText": ("PUT", "/admin/policies/main.rego", {"text": "package gateway"}),
     "NewAgent": ("POST", "/admin/agents", {"name": "c9", "roles": ["analyst"]}),
     "Nothing": ("POST", "/admin/audit/checkpoints", {}),
@@ -29,6 +31,7 @@ def test_every_body_has_a_case() -> None:
 async def test_bodies_take_what_is_described_and_nothing_else(home: House, name: str) -> None:
     method, path, body = SENT[name]
     home.store.records["call_1"] = a_record()
+    home.store.records["call_2"] = a_record("call_2", state=State.UNKNOWN)
     home.store.kept_approvals["apr_1"] = an_approval()
     send = home.admin if path.startswith("/admin") else home.agent
     assert body.keys() <= BODIES[name]["properties"].keys()

@@ -12,7 +12,7 @@ from gateway.upstreams.remote.attempt import RemoteAttempt, key_of
 from gateway.upstreams.remote.imaging import Image, Left
 from gateway.upstreams.remote.plan import Plan
 from tests.fixtures.fakes import FakeClock
-from tests.upstreams.remote.shelf import (
+from tests.fixtures.shelf import (
     ONCE_MORE,
     Shelf,
     a_call,

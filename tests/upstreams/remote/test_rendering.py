@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from gateway.upstreams.remote.rendering import render
-from tests.upstreams.remote.shelf import creation, deletion, make
+from tests.fixtures.shelf import creation, deletion, make
 
 
 def test_a_request_is_made_of_what_is_known() -> None:

@@ -13,7 +13,7 @@ from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.resolving import resolve
 from gateway.upstreams.remote.unwinding import RemoteUnwinding
 from tests.fixtures.fakes import FakeClock
-from tests.upstreams.remote.shelf import (
+from tests.fixtures.shelf import (
     Shelf,
     a_call,
     a_tool,

@@ -13,7 +13,7 @@ from gateway.upstreams.remote.plan import Retry
 from gateway.upstreams.remote.sending import Payload, Sender
 from gateway.upstreams.remote.transport import Answer
 from tests.fixtures.fakes import FakeClock
-from tests.upstreams.remote.shelf import Shelf, at_once
+from tests.fixtures.shelf import Shelf, at_once
 
 PUT = {"do": "put", "id": "1", "body": "x"}
 RETRY = Retry(attempts=3, base_s=0.2, most_s=0.3)

@@ -9,7 +9,7 @@ from gateway.lifecycle import State
 from gateway.model import EffectState, OnConflict, ToolClass
 from gateway.upstreams.remote.target import RemoteTarget
 from tests.fixtures.fakes import FakeClock
-from tests.upstreams.remote.shelf import (
+from tests.fixtures.shelf import (
     Shelf,
     a_call,
     a_target,

@@ -14,7 +14,7 @@ from gateway.upstreams.remote.attempt import RemoteAttempt
 from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.unwinding import RemoteUnwinding, images_of
 from tests.fixtures.fakes import FakeClock
-from tests.upstreams.remote.shelf import (
+from tests.fixtures.shelf import (
     Shelf,
     a_call,
     a_tool,
