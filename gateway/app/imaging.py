@@ -7,17 +7,22 @@ from pathlib import Path
 
 from gateway.config import Config, EncryptionSettings, SnapshotSettings, key_bytes
 from gateway.errors import StoreUnavailable
+from gateway.interfaces import Clock
 from gateway.model import Finding
+from gateway.store.buckets import BucketShelf
 from gateway.store.images import Images
 from gateway.store.sealing import Keys, missing
-from gateway.store.shelves import FolderShelf
+from gateway.store.shelves import FolderShelf, Shelf
 from gateway.store.sqlite import keys_in_use
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
 
 
-def images_of(settings: SnapshotSettings) -> Images:
+def images_of(settings: SnapshotSettings, clock: Clock) -> Images:
+    shelf: Shelf = FolderShelf(Path(settings.path))
+    if settings.url is not None:
+        shelf = BucketShelf(settings.url, endpoint=settings.endpoint, clock=clock)
     return Images(
-        FolderShelf(Path(settings.path)),
+        shelf,
         inline_bytes=settings.inline_bytes,
         keys=keys_of(settings.encryption),
     )

@@ -72,7 +72,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     clock = clock or SystemClock()
     lease = timedelta(seconds=config.limits.lease_s)
     retention = config.snapshots.retention
-    images, remains = images_of(config.snapshots), SourceRemains()
+    images, remains = images_of(config.snapshots, clock), SourceRemains()
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     policy = _policy(config)

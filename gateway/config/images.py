@@ -14,6 +14,7 @@ from gateway.config.values import (
     ColumnPattern,
     Count,
     Duration,
+    HttpUrl,
     Key,
     Name,
     parse_duration,
@@ -58,6 +59,8 @@ class SnapshotSettings(Settings):
     """The folder of images too large for the store."""
     url: Annotated[BucketUrl | None, BlankIsNone] = None
     """An object store for them instead: `s3://bucket/prefix`, `gs://...`, `az://...`."""
+    endpoint: Annotated[HttpUrl | None, BlankIsNone] = None
+    """Where `url` is served, for stores that speak S3 (MinIO, Ceph); default: AWS itself."""
     encryption: EncryptionSettings = EncryptionSettings()
     """Keys for images at rest."""
     same_place: Literal["refuse", "warn", "allow"] = "warn"
@@ -72,3 +75,9 @@ class SnapshotSettings(Settings):
     """The most row images of one call."""
     max_bytes: Bytes = 536_870_912
     """The largest image of one call."""
+
+    @model_validator(mode="after")
+    def _an_endpoint_serves_s3(self) -> SnapshotSettings:
+        if self.endpoint is not None and not (self.url or "").startswith("s3://"):
+            refuse([(("endpoint",), "goes with a url that begins with s3://")])
+        return self

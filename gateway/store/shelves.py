@@ -13,8 +13,8 @@ from typing import Protocol
 
 from gateway.errors import ImageDamaged
 
-_SUFFIX = ".zst"
-_NAME = re.compile(r"image-[A-Za-z0-9_-]{1,80}\.(zst|part)")
+SUFFIX = ".zst"
+IMAGE_NAME = re.compile(r"image-[A-Za-z0-9_-]{1,80}\.(zst|part)")
 _CHUNK = 256 * 1024
 
 
@@ -105,7 +105,7 @@ class _FolderSlot:
         self._fd, part = tempfile.mkstemp(prefix="image-", suffix=".part", dir=folder)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._part = Path(part)
-        self.name = self._part.with_suffix(_SUFFIX).name
+        self.name = self._part.with_suffix(SUFFIX).name
 
     def write(self, packed: bytes) -> None:
         view = memoryview(packed)
@@ -127,7 +127,7 @@ class _FolderSlot:
 
 
 def _ours(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+    return IMAGE_NAME.fullmatch(name) is not None
 
 
 def _locked(path: Path) -> bool:

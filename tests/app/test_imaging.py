@@ -19,6 +19,7 @@ from gateway.lifecycle import State
 from gateway.model import Reply, Subject, Surface
 from gateway.revert import RevertRequest
 from tests.fixtures.fakes import a_call
+from tests.fixtures.object_store import ObjectStore
 from tests.fixtures.serving import environment
 
 OLD, NEW = (base64.b64encode(bytes(range(n, n + 32))).decode() for n in (1, 99))
@@ -166,3 +167,27 @@ def test_keys_are_those_of_the_configuration(tmp_path: Path) -> None:
     assert keys is not None
     assert keys.active == "new"
     assert "old" in keys
+
+
+async def test_images_in_an_object_store_take_back_and_without_it_nothing_happens(
+    tmp_path: Path, object_store: ObjectStore
+) -> None:
+    settings = config(tmp_path, url=object_store.url, endpoint=object_store.endpoint)
+    parts = assemble(settings)
+    async with opened(parts):
+        before = await sent(parts, "SELECT count(*) FROM customers")
+        call = await run(parts, "DELETE FROM customers WHERE id <= 900")
+        assert len(object_store.keys()) == 1
+        assert await reverted(parts, call) == "reverted"
+        assert (await sent(parts, "SELECT count(*) FROM customers")).outcome == before.outcome
+        object_store.client.delete_bucket_policy(Bucket="images")
+        left = object_store.keys()
+        for key in left:
+            object_store.client.delete_object(Bucket="images", Key=key)
+        object_store.client.delete_bucket(Bucket="images")
+        failed = await sent(parts, "DELETE FROM customers WHERE id <= 900")
+        assert failed.outcome.refusal is not None
+        assert failed.outcome.refusal.reason == "snapshot.failed"
+        assert failed.effect == "none"
+        assert (await sent(parts, "SELECT count(*) FROM customers")).outcome == before.outcome
+        object_store.client.create_bucket(Bucket="images")

@@ -13,6 +13,7 @@ from gateway.interfaces import Store
 from gateway.store.queries import queries
 from gateway.store.sqlite_tables import SqliteTables
 from tests.fixtures.fakes import FakeClock
+from tests.fixtures.object_store import object_store  # noqa: F401 - a fixture
 from tests.fixtures.stores import memory_store, sqlite_store
 
 PARAMETERS = {name: set(re.findall(r":(\w+)", text)) for name, text in queries().items()}
