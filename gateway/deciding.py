@@ -111,12 +111,11 @@ class Decider:
 
 def _kept(action: Action, decision: Allow | Hold) -> Decision:
     """``decision``, unless it demands or allows what cannot be done as demanded."""
-    if decision.obligations.rehearse or decision.obligations.redact:
+    if decision.obligations.redact:
         # Demanded and not done would be worse than refused.
         return Deny(
             reason="policy.unavailable",
-            detail="Policy demands that the undo is rehearsed or that columns are redacted, "
-            "which this version cannot do.",
+            detail="Policy demands that columns are redacted, which this version cannot do.",
             revision=decision.revision,
         )
     irreversible = action.reversibility is Reversibility.IRREVERSIBLE

@@ -59,6 +59,7 @@ REASONS: dict[str, Reason] = {
         Reason("approval.rejected", 403, "A person rejected this call"),
         Reason("approval.expired", 403, "The approval ran out before it was used"),
         Reason("undo.unavailable", 403, "This cannot be undone exactly"),
+        Reason("undo.inexact", 403, "The way back was tried and is not exact"),
         Reason("snapshot.failed", 503, "The before-images could not be stored", retryable=True),
         Reason("idempotency.mismatch", 422, "The key was used for another call"),
         Reason("idempotency.in_progress", 409, "The call with this key is running", retryable=True),

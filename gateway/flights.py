@@ -7,12 +7,27 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.errors import Overloaded, StoreUnavailable
 from gateway.interfaces import CallStore
-from gateway.model import Reply, Running
+from gateway.model import Reply, Reversibility, Running, Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    lease: timedelta = timedelta(seconds=120)
+    retention: timedelta | None = timedelta(days=30)
+    max_in_flight: int = 256
+    # How long a call without a key that has not ended stands for identical ones.
+    apart: timedelta | None = timedelta(seconds=60)
+
+    def expiry(self, undo: Undo, now: datetime) -> datetime | None:
+        """Until when the call can be taken back; ``None`` for ever, or where it never can."""
+        if undo.reversibility is Reversibility.IRREVERSIBLE or self.retention is None:
+            return None
+        return now + self.retention
 
 
 @dataclass(slots=True)

@@ -10,14 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from gateway.deciding import Decider
 from gateway.errors import NotFound, SnapshotFailed, StoreUnavailable, UpstreamError
-from gateway.flights import Flights, clear_cancellation, held
+from gateway.flights import Flights, Timing, clear_cancellation, held
 from gateway.interfaces import (
     Attempt,
-    Captured,
     Clock,
     Probe,
     Ran,
@@ -42,7 +40,6 @@ from gateway.model import (
     Measured,
     Outcome,
     Reply,
-    Reversibility,
     Running,
 )
 from gateway.outcomes import (
@@ -60,6 +57,7 @@ from gateway.outcomes import (
     waiting,
     without_effect,
 )
+from gateway.rehearsing import Demands, Rehearsals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +66,6 @@ class Judgement:
 
     decision: Decision
     document: Mapping[str, Json] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    lease: timedelta = timedelta(seconds=120)
-    retention: timedelta | None = timedelta(days=30)
-    max_in_flight: int = 256
-    # How long a call without a key that has not ended stands for identical ones.
-    apart: timedelta | None = timedelta(seconds=60)
 
 
 class Pipeline:
@@ -89,6 +78,7 @@ class Pipeline:
         clock: Clock,
         new_id: Callable[[str], str],
         timing: Timing | None = None,
+        rehearsals: Rehearsals | None = None,
         probe: Probe = no_probe,
     ) -> None:
         self._upstreams = upstreams
@@ -97,6 +87,7 @@ class Pipeline:
         self._clock = clock
         self._new_id = new_id
         self._timing = timing or Timing()
+        self._rehearsals = rehearsals or Rehearsals(probe=probe)
         self._probe = probe
         self._flights = Flights(self._timing.max_in_flight)
 
@@ -187,14 +178,14 @@ class Pipeline:
                         return await attempt.read()
                     ran = await attempt.run()
                     self._probe("walk.ran")
-                    refusal = await self._too_much(call, action, decision, approval, ran.measured)
-                    if refusal is not None:
-                        return failed(refusal)
+                    judged = await self._measured(call, action, decision, approval, ran.measured)
+                    if isinstance(judged, Deny):
+                        return failed(judged)
                     if call.dry_run:
                         return rehearsed(ran)
                     if ran.measured.rows == 0 and rows_tell_all(action):
                         return without_effect(ran)
-                    return await self._land(call, action, attempt, ran, running)
+                    return await self._land(call, action, attempt, ran, running, judged)
         except UpstreamError as error:
             return upstream_outcome(error)
         except SnapshotFailed as error:
@@ -206,12 +197,17 @@ class Pipeline:
             return failed(Deny(reason="cancelled", detail="The call was cancelled and undone."))
 
     async def _land(
-        self, call: Call, action: Action, attempt: Attempt, ran: Ran, running: Running
+        self,
+        call: Call,
+        action: Action,
+        attempt: Attempt,
+        ran: Ran,
+        running: Running,
+        demands: Demands,
     ) -> Outcome:
-        captured = await attempt.capture()
+        captured = await self._rehearsals.capture(attempt, action, ran.measured, demands)
         if isinstance(captured, Deny):
             return failed(captured)
-        self._probe("walk.captured")
         self._flights.seal(call.id)
         permit = await self._store.permit(
             running,
@@ -220,7 +216,7 @@ class Pipeline:
             measured=ran.measured,
             reach=self._decider.reach(call, action, tuple(ran.measured.tables)),
             windows=self._decider.windows(),
-            expires_at=self._expiry(captured),
+            expires_at=self._timing.expiry(captured.undo, self._clock.now()),
         )
         if isinstance(permit, Deny):
             return failed(permit)
@@ -239,15 +235,15 @@ class Pipeline:
             decision=await self._decider.judge(call, action, context), document=document
         )
 
-    async def _too_much(
+    async def _measured(
         self,
         call: Call,
         action: Action,
         decision: Allow | Hold,
         approval: Approval | None,
         measured: Measured,
-    ) -> Deny | None:
-        """The limits, then policy once more now that the extent is known."""
+    ) -> Deny | Demands:
+        """The limits, then policy once more now that the extent is known; what both demand."""
         refusal = self._decider.extent(measured, decision.obligations)
         if refusal is not None:
             return refusal
@@ -257,7 +253,8 @@ class Pipeline:
             return again
         if isinstance(again, Hold) and approval is None and not isinstance(decision, Hold):
             return await self._hold_measured(call, action, again, measured)
-        return self._decider.extent(measured, again.obligations)
+        refusal = self._decider.extent(measured, again.obligations)
+        return refusal or (decision.obligations, again.obligations)
 
     # --- holding --------------------------------------------------------------------------
 
@@ -357,12 +354,6 @@ class Pipeline:
         # Between the look-up and the intent, the first call with this key may have settled.
         replay = await self._replay(call)
         return replay if replay is not None else refused(call, deny)
-
-    def _expiry(self, captured: Captured) -> datetime | None:
-        if captured.undo.reversibility is Reversibility.IRREVERSIBLE:
-            return None
-        retention = self._timing.retention
-        return None if retention is None else self._clock.now() + retention
 
     # --- flights --------------------------------------------------------------------------
 

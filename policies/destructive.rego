@@ -31,14 +31,20 @@ hold contains reason if {
 
 # What an allowed call has to keep to. The gateway measures it while the change can still be taken
 # back.
-obligations := {
+obligations := object.union(within, {"rehearse": true}) if {
+	changing
+	input.action.class in ["destructive", "ddl", "admin"]
+	input.resource.type in care.rehearse
+} else := within if {
+	changing
+} else := {}
+
+within := {
 	"max_rows": care.max_rows,
 	"max_share": care.max_share,
 	"approvers": data.approvals.approvers,
 	"approval_ttl": data.approvals.ttl,
-} if {
-	changing
-} else := {}
+}
 
 # Measured already and too large: refused here as well as by the gateway.
 deny contains reason if {

@@ -10,6 +10,24 @@ test_a_bounded_delete_has_to_stay_small if {
 	got.obligations.max_share == 0.2
 }
 
+test_the_way_back_of_a_delete_in_production_is_tried if {
+	doc := developer("destructive", [effect("delete", "main.orders", true)])
+	got := data.gateway.decision with input as doc
+	got.obligations.rehearse
+}
+
+test_elsewhere_it_is_left_to_the_gateway if {
+	updating := developer("write", [effect("update", "main.orders", true)])
+	deleting := developer("destructive", [effect("delete", "main.orders", true)])
+	of_postgres := object.union(deleting, {"resource": {"type": "postgres"}})
+	in_staging := object.union(deleting, {"resource": {"environment": "staging"}})
+	every doc in [updating, of_postgres, in_staging] {
+		got := data.gateway.decision with input as doc
+		got.allow
+		object.get(got.obligations, "rehearse", "left") == "left"
+	}
+}
+
 test_an_unbounded_delete_in_production_is_denied if {
 	doc := developer("destructive", [effect("delete", "main.orders", false)])
 	got := data.gateway.decision with input as doc

@@ -8,7 +8,7 @@ from tests.fixtures.fakes import FakePolicy, a_call
 from tests.fixtures.walks import walks
 
 
-@pytest.mark.parametrize("demanded", [Obligations(rehearse=True), Obligations(redact=("email",))])
+@pytest.mark.parametrize("demanded", [Obligations(redact=("email",))])
 async def test_an_obligation_that_cannot_be_met_is_a_denial(demanded: Obligations) -> None:
     w = await walks(policy=FakePolicy(Allow(obligations=demanded)))
     reply = await w.pipeline.handle(a_call())

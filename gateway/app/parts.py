@@ -13,6 +13,7 @@ from ulid import ULID
 from gateway.app.imaging import SourceRemains, images_of
 from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
 from gateway.deciding import Decider, Judges
+from gateway.flights import Timing
 from gateway.guards.freeze import Freezer, Window, Windows, frozen, reach_of
 from gateway.guards.limits import Limits, check_extent, tightened
 from gateway.interfaces import (
@@ -25,10 +26,11 @@ from gateway.interfaces import (
     no_probe,
 )
 from gateway.model import Scope
-from gateway.pipeline import Pipeline, Timing
+from gateway.pipeline import Pipeline
 from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.recovery import Recovery
+from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
@@ -70,8 +72,7 @@ class Parts:
 def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Parts:
     """Makes every part and gives it its collaborators. Opens and connects nothing."""
     clock = clock or SystemClock()
-    lease = timedelta(seconds=config.limits.lease_s)
-    retention = config.snapshots.retention
+    timing = _timing(config)
     images, remains = images_of(config.snapshots, clock), SourceRemains()
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
@@ -91,7 +92,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         store=store,
         clock=clock,
         new_id=new_id,
-        timing=Timing(lease=lease, retention=retention, max_in_flight=config.limits.max_in_flight),
+        timing=timing,
+        rehearsals=Rehearsals(rows=config.snapshots.rehearse_rows, probe=probe),
         probe=probe,
     )
     reverter = Reverter(
@@ -100,8 +102,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         clock=clock,
         new_id=new_id,
         revision=lambda: policy.revision,
-        lease=lease,
-        retention=retention,
+        lease=timing.lease,
+        retention=timing.retention,
         probe=probe,
     )
     return Parts(
@@ -114,8 +116,16 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         decider=decider,
         pipeline=pipeline,
         reverter=reverter,
-        recovery=Recovery(upstreams=sources, store=store, lease=lease, probe=probe),
+        recovery=Recovery(upstreams=sources, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
+    )
+
+
+def _timing(config: Config) -> Timing:
+    return Timing(
+        lease=timedelta(seconds=config.limits.lease_s),
+        retention=config.snapshots.retention,
+        max_in_flight=config.limits.max_in_flight,
     )
 
 

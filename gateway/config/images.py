@@ -75,6 +75,9 @@ class SnapshotSettings(Settings):
     """The most row images of one call."""
     max_bytes: Bytes = 536_870_912
     """The largest image of one call."""
+    rehearse_rows: Annotated[int, Field(ge=0, le=10**9)] = 1_000
+    """Destructive calls up to this many rows have their undo tried before they commit; larger ones
+    where policy demands it. 0 turns that off."""
 
     @model_validator(mode="after")
     def _an_endpoint_serves_s3(self) -> SnapshotSettings:

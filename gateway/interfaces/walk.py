@@ -147,10 +147,11 @@ class Unwinding(Protocol):
 class Rehearsing(Protocol):
     """An ``Attempt`` that can prove its way back before it commits."""
 
-    async def rehearse(self) -> Deny | None:
+    async def rehearse(self, *, demanded: bool) -> Deny | None:
         """After ``capture``: takes the call back inside the open transaction, by what was
         captured, compares what stands then with the state before the call, read independently of
-        the images, and goes back to where it was. ``undo.inexact`` where the two differ."""
+        the images, and goes back to where it was. ``undo.inexact`` where the two differ. What
+        cannot be tried here is refused only if policy ``demanded`` it (``undo.unavailable``)."""
         ...
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from gateway.app import SystemClock, new_id
 from gateway.deciding import Decider
+from gateway.flights import Timing
 from gateway.guards.freeze import Windows
 from gateway.guards.limits import Limits
 from gateway.interfaces import Probe, no_probe
-from gateway.pipeline import Pipeline, Timing
+from gateway.pipeline import Pipeline
 from gateway.recovery import Recovery
+from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
 from gateway.store.images import Images
 from gateway.store.shelves import FolderShelf
@@ -78,6 +80,7 @@ async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gate
             clock=clock,
             new_id=new_id,
             timing=timing,
+            rehearsals=Rehearsals(rows=1000, probe=probe),
             probe=probe,
         ),
         reverter=Reverter(

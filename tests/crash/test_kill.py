@@ -50,6 +50,7 @@ WALK = (
     "walk.begun",
     "walk.ran",
     "walk.captured",
+    "walk.rehearsed",
     "store.image_kept",
     "walk.permitted",
     "walk.landed",

@@ -12,15 +12,28 @@ import psycopg
 from gateway.errors import UpstreamError
 from gateway.interfaces import Captured, Probe, Ran
 from gateway.lifecycle import State
-from gateway.model import Deny, EffectState, Json, Outcome, Permit, Reversibility, Undo
+from gateway.model import (
+    Deny,
+    EffectState,
+    Json,
+    OnConflict,
+    Outcome,
+    Permit,
+    Reversibility,
+    Undo,
+)
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.capture import Capture
+from gateway.upstreams.sql.postgres.checks import switches_triggers_off
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent, measured
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
+from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
+from gateway.upstreams.sql.rehearsed import cannot, inexact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,7 @@ class PostgresAttempt:
         self._xid: str | None = None
         self._extent: Extent | None = None
         self._result: dict[str, Json] = {}
+        self._undo: Undo | None = None
 
     async def read(self) -> Outcome:
         """Runs behind READ ONLY and ends with ROLLBACK, whatever the statement was."""
@@ -133,7 +147,34 @@ class PostgresAttempt:
         except psycopg.Error as error:
             raise upstream_error(error, self._around.source) from error
         self._around.probe("postgres.captured")
+        if isinstance(captured, Captured):
+            self._undo = captured.undo
         return captured
+
+    async def rehearse(self, *, demanded: bool) -> Deny | None:
+        assert self._undo is not None
+        assert self._extent is not None
+        own, around = self._session, self._around
+        try:
+            async with around.peers() as peer:
+                replica = await switches_triggers_off(own)
+                touched = frozenset(t.oid for t in self._extent.tables)
+                unwinding = PostgresUnwinding(
+                    source=around.source,
+                    seat=Seat(own=own, peer=peer, replica=replica),
+                    undos=[("rehearsal", self._undo)],
+                    on_conflict=OnConflict.ABORT,
+                    limits=around.limits,
+                    ask=around.ask,
+                    probe=around.probe,
+                )
+                differs = await rehearse(own, peer, unwinding, touched)
+        except CannotRehearse as error:
+            return cannot(str(error)) if demanded else None
+        except psycopg.Error as error:
+            raise upstream_error(error, around.source) from error
+        around.probe("postgres.rehearsed")
+        return None if differs is None else inexact(differs)
 
     async def commit(self, permit: Permit) -> Outcome:  # noqa: ARG002 - the duty is the type's
         assert self._xid is not None

@@ -10,6 +10,19 @@ from gateway.upstreams.sql.postgres.session import Session
 OLDEST = 130000
 
 
+async def switches_triggers_off(session: Session) -> bool:
+    """As ``may_switch_triggers_off``, inside an open transaction, which stays as it is."""
+    await session.run("SAVEPOINT switch")
+    try:
+        await session.run("SET LOCAL session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    finally:
+        await session.run("ROLLBACK TO SAVEPOINT switch")
+        await session.run("RELEASE SAVEPOINT switch")
+    return True
+
+
 async def may_switch_triggers_off(session: Session) -> bool:
     """Whether the role may set ``session_replication_role``, tried in a transaction of its own."""
     await session.run("BEGIN")

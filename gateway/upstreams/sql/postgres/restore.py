@@ -309,6 +309,16 @@ class Restore:
             f"UPDATE {self.w} SET skip = true WHERE n = ANY(%s)", [p.row for p in problems]
         )
 
+    async def keys(self) -> list[list[str]]:
+        """The keys of all images as text, column by column."""
+        assert self.table.key is not None
+        columns = [self.table_column(name) for name in self.table.key.columns]
+        sides = " UNION ".join(
+            f"SELECT {', '.join(f'x.{c.quoted}::text' for c in columns)} FROM {side} x"
+            for side in (self.b, self.a)
+        )
+        return [list(column) for column in zip(*await self._session.rows(sides), strict=True)]
+
     async def undone(self) -> list[int]:
         """Rows that stand as before the call, though the call had changed them."""
         if not self.keyed:

@@ -82,6 +82,7 @@ class PostgresUnwinding:
         self._receipt = ""
         self._steps: tuple[Step, ...] = ()
         self._watch: Watch | None = None
+        self._made: tuple[Restore, ...] = ()
 
     def watch(self, watch: Watch) -> None:
         self._watch = watch
@@ -100,6 +101,14 @@ class PostgresUnwinding:
         self._steps = tuple(steps)
         self._probe("postgres.unwound")
         return self._steps
+
+    async def try_one(self) -> tuple[Step, tuple[Restore, ...]]:
+        """The only undo, tried in a transaction that others opened and that they roll back to
+        where it was; and what was restored, table by table."""
+        if self._seat.replica:
+            await self._session.run("SET LOCAL session_replication_role = replica")
+        ((call, undo),) = self._undos
+        return await self._step(0, call, undo), self._made
 
     async def capture(self) -> Captured | Deny:
         try:
@@ -164,6 +173,7 @@ class PostgresUnwinding:
 
     async def _take_back(self, step: Step, number: int, images: Sequence[TableImage]) -> Step:
         restores = await self._restores(number, images)
+        self._made = tuple(restores)
         keys = await catalog.foreign_keys(self._session, [r.table for r in restores])
         await self._still_fit([r.table for r in restores], keys)
         for restore in restores:

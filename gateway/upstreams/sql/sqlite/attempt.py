@@ -219,6 +219,20 @@ class SqliteAttempt:
     async def capture(self) -> Captured | Deny:
         return await self._work.capture(whole_file=self._judgement.ddl)
 
+    async def rehearse(self, *, demanded: bool) -> Deny | None:  # noqa: ARG002 - always possible
+        return await self._work.do(self._rehearse)
+
+    def _rehearse(self, transaction: Transaction) -> Deny | None:
+        source = self._source
+        source.desk.deadline.start(source.limits.statement_timeout_s)
+        try:
+            return transaction.rehearse(foreign_keys=source.foreign_keys)
+        except apsw.Error as error:
+            stopped = source.desk.deadline.stopped
+            raise explained(error, "rehearsal", stopped=stopped) from error
+        finally:
+            source.desk.deadline.clear()
+
     async def commit(self, permit: Permit) -> Outcome:
         return await self._work.commit(permit, self._result)
 

@@ -3,16 +3,20 @@ own format (the "rollback journal" section of the file format)."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import apsw
 
 _MAGIC = bytes.fromhex("d9d505f920a163d7")
+_NOT_YET = bytes(8)
 _HEADER = struct.Struct(">8sIIIII")
 _NUMBER = struct.Struct(">I")
 _SECTOR = 512
@@ -31,30 +35,57 @@ class Pages:
 
     size: int
     count: int
-    images: dict[int, bytes]
+    images: Mapping[int, bytes]
 
 
-def read_journal(path: Path) -> Pages:
-    """Raises ``JournalDamaged`` and ``OSError``."""
-    data = path.read_bytes()
-    images: dict[int, bytes] = {}
-    at, size, count = 0, 0, 0
+class _Mapped(Mapping[int, bytes]):
+    """Pages in a file that is mapped, not read: a journal can be as large as its database."""
+
+    def __init__(self, data: mmap.mmap, size: int) -> None:
+        self._data = data
+        self._size = size
+        self._places: dict[int, int] = {}
+
+    def add(self, number: int, at: int) -> None:
+        self._places.setdefault(number, at)  # the first image is the oldest
+
+    def __getitem__(self, number: int) -> bytes:
+        at = self._places[number]
+        return self._data[at : at + self._size]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def read_journal(path: Path, *, growing: bool = False) -> Pages:
+    """``growing``: of a transaction that is still open, whose last header is not filled in yet.
+    Raises ``JournalDamaged`` and ``OSError``."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < _HEADER.size:
+            raise JournalDamaged("it is empty")
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    images = _Mapped(data, 0)
+    at, size, count, step = 0, 0, 0, _SECTOR
     while at + _HEADER.size <= len(data):
         magic, records, nonce, pages, sector, page_size = _HEADER.unpack_from(data, at)
-        if magic != _MAGIC:
+        unsynced = growing and magic == _NOT_YET and not records and page_size
+        if magic != _MAGIC and not unsynced:
             break
         if at == 0:
             size, count = page_size or 0, pages
             if size < 512 or sector < 32:
                 raise JournalDamaged("its header is not whole")
-            step = sector
+            step, images = sector, _Mapped(data, size)
         start = at + step
         whole = (len(data) - start) // (size + 8)
-        records = whole if records == _UNCOUNTED else records
+        records = whole if records == _UNCOUNTED or unsynced else records
         if records > whole:
             raise JournalDamaged("it ends too early")
-        for number, image in _records(data, start, records, size, nonce):
-            images.setdefault(number, image)  # the first image is the oldest
+        for number, place in _records(data, start, records, size, nonce):
+            images.add(number, place)
         at = -(-(start + records * (size + 8)) // step) * step
     if 1 not in images:
         raise JournalDamaged("it does not hold the first page")
@@ -62,14 +93,15 @@ def read_journal(path: Path) -> Pages:
 
 
 def _records(
-    data: bytes, start: int, records: int, size: int, nonce: int
-) -> Iterator[tuple[int, bytes]]:
+    data: mmap.mmap, start: int, records: int, size: int, nonce: int
+) -> Iterator[tuple[int, int]]:
+    """Number and place of each page."""
     for index in range(records):
         at = start + index * (size + 8)
         image = data[at + 4 : at + 4 + size]
         if _NUMBER.unpack_from(data, at + 4 + size)[0] != _checksum(image, nonce):
             raise JournalDamaged("a page does not have its checksum")
-        yield _NUMBER.unpack_from(data, at)[0], image
+        yield _NUMBER.unpack_from(data, at)[0], at + 4
 
 
 def _checksum(image: bytes, nonce: int) -> int:
@@ -103,7 +135,8 @@ def renewed(pages: Pages, now: bytes) -> Pages:
     first[_COUNTER : _COUNTER + 4] = counter
     first[_COUNTER_AGAIN : _COUNTER_AGAIN + 4] = counter
     first[_COOKIE : _COOKIE + 4] = cookie
-    return Pages(size=pages.size, count=pages.count, images={**pages.images, 1: bytes(first)})
+    images = ChainMap({1: bytes(first)}, cast(MutableMapping[int, bytes], pages.images))
+    return Pages(size=pages.size, count=pages.count, images=images)
 
 
 class DatabaseFile:
@@ -125,14 +158,37 @@ class DatabaseFile:
 
     def now(self, kept: Pages) -> Pages:
         """What stands today where ``kept`` would be put back: the way back from that."""
-        count = self._file.xFileSize() // kept.size
-        numbers: Iterable[int] = sorted({*kept.images, *range(kept.count + 1, count + 1)})
+        count = self.count(kept.size)
+        numbers = {*kept.images, *range(kept.count + 1, count + 1)}
         locked = _LOCK_BYTE // kept.size + 1
-        images = {n: self._page(n, kept.size) for n in numbers if n <= count and n != locked}
-        return Pages(size=kept.size, count=count, images=images)
+        wanted = sorted(n for n in numbers if n <= count and n != locked)
+        return Pages(size=kept.size, count=count, images=_Read(self, wanted, kept.size))
 
-    def _page(self, number: int, size: int) -> bytes:
+    def count(self, size: int) -> int:
+        return self._file.xFileSize() // size
+
+    def page(self, number: int, size: int) -> bytes:
         return self._file.xRead(size, (number - 1) * size)
+
+
+class _Read(Mapping[int, bytes]):
+    """Pages of an open file, read one by one."""
+
+    def __init__(self, file: DatabaseFile, numbers: Sequence[int], size: int) -> None:
+        self._file = file
+        self._numbers = dict.fromkeys(numbers)
+        self._size = size
+
+    def __getitem__(self, number: int) -> bytes:
+        if number not in self._numbers:
+            raise KeyError(number)
+        return self._file.page(number, self._size)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,13 +14,14 @@ from gateway.errors import UpstreamError
 from gateway.interfaces import Captured
 from gateway.model import Deny, Json, Measured, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.sqlite import catalog, images, receipts
+from gateway.upstreams.sql.sqlite import catalog, images, receipts, rehearsal
 from gateway.upstreams.sql.sqlite.catalog import Shape
 from gateway.upstreams.sql.sqlite.cells import Row, exact, same
 from gateway.upstreams.sql.sqlite.connections import Deadline, explained
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
 from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
+from gateway.upstreams.sql.sqlite.pages import DatabaseFile
 from gateway.upstreams.sql.sqlite.recorder import Recorder, Touched
 from gateway.upstreams.sql.sqlite.rows import Key, by_key, count, everything
 
@@ -53,6 +54,7 @@ class Transaction:
         self._kept: Kept | None = None
         self._changes = 0
         self._sequence: dict[str, int] = {}
+        self._undo: Undo | None = None
         self._most = min(limits.max_capture_rows, _ROWS_HELD)
         self.recorder = Recorder(desk.db, {}, max_rows=self._most)
 
@@ -127,7 +129,20 @@ class Transaction:
             },
             image=packed,
         )
+        self._undo = undo
         return Captured(undo=undo, receipt=self._call)
+
+    def rehearse(self, *, foreign_keys: bool) -> Deny | None:
+        """See ``Rehearsing``, after ``capture``. Raises ``apsw.Error``."""
+        assert self._undo is not None
+        if self._kept is not None:
+            with DatabaseFile(self._desk.journals.path) as file:
+                return rehearsal.of_journal(file, self._kept)
+        undo = (self._call, self._undo)
+        touched = self.recorder.tables
+        return rehearsal.of_rows(
+            self._db, self._desk.peek, undo, touched, foreign_keys=foreign_keys
+        )
 
     def _counters(self) -> dict[str, Json]:
         now = _sequence(self._db)
