@@ -10,10 +10,28 @@ from tests.fixtures.postgres_server import PostgresServer, unavailable
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL of our own, started for this run."""
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL of our own, started for this run: the version that the machine has."""
     why = unavailable()
     if why is not None:
         pytest.skip(why)
     with PostgresServer.started() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_newest() -> Iterator[PostgresServer]:
+    """The newest PostgreSQL that is supported."""
+    why = unavailable(newest=True)
+    if why is not None:
+        pytest.skip(why)
+    with PostgresServer.started(newest=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["packaged", "newest"])
+def each_postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """Both versions, one after the other."""
+    name = "postgres_server" if request.param == "packaged" else "postgres_newest"
+    server: PostgresServer = request.getfixturevalue(name)
+    return server

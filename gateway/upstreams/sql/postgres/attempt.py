@@ -4,13 +4,13 @@ by permit or rolled back."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 
 import psycopg
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Captured, Probe, Ran
+from gateway.interfaces import Captured, Probe, Ran, Spooler
 from gateway.lifecycle import State
 from gateway.model import (
     Deny,
@@ -23,15 +23,17 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres.capture import Capture
+from gateway.upstreams.sql.postgres.capture import Capture, Hint
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent, measured
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
+from gateway.upstreams.sql.postgres.sink import opening
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
 from gateway.upstreams.sql.rehearsed import cannot, inexact
 
@@ -39,12 +41,14 @@ from gateway.upstreams.sql.rehearsed import cannot, inexact
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
-    where the server infers them. ``prepared``: its name on the session that judged it."""
+    where the server infers them. ``prepared``: its name on the session that judged it. ``near``:
+    where its rows should be."""
 
     verb: str
     text: str
     types: tuple[int, ...] = ()
     prepared: str | None = None
+    near: Near | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Surroundings:
     source: str
     limits: SqlLimits
     peers: Callable[[], AbstractAsyncContextManager[Session]]
+    spooler: Spooler
     replica: bool  # whether the capture role may switch triggers off for a revert
     types: TypeNames
     ask: Ask
@@ -72,12 +77,16 @@ class Surroundings:
 
 
 class PostgresAttempt:
-    """``Attempt`` over one transaction of ``session``."""
+    """``Attempt`` over one transaction of ``session``. ``open_until``: holds what is spooled."""
 
-    def __init__(self, session: Session, job: Job, around: Surroundings) -> None:
+    def __init__(
+        self, session: Session, job: Job, around: Surroundings, open_until: ExitStack
+    ) -> None:
         self._session = session
         self._job = job
         self._around = around
+        self._open_until = open_until
+        self._lines: tuple[Line, ...] = ()
         self._xid: str | None = None
         self._extent: Extent | None = None
         self._result: dict[str, Json] = {}
@@ -108,6 +117,7 @@ class PostgresAttempt:
             if isinstance(lines, Deny):
                 raise UpstreamError(lines.detail, reason=lines.reason, **lines.extra)
             (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
+            self._lines = lines
             self._result = await self._statements(lines)
             await self._session.run("SET CONSTRAINTS ALL IMMEDIATE")
             await self._same_transaction(xid)
@@ -143,6 +153,12 @@ class PostgresAttempt:
                     peer,
                     limits=self._around.limits,
                     replica=self._around.replica,
+                    spool=opening(
+                        self._around.spooler,
+                        self._open_until,
+                        most=self._around.limits.max_capture_bytes,
+                    ),
+                    hint=self._hint(),
                 ).take(self._extent, self._xid)
         except psycopg.Error as error:
             raise upstream_error(error, self._around.source) from error
@@ -161,12 +177,13 @@ class PostgresAttempt:
                 touched = frozenset(t.oid for t in self._extent.tables)
                 unwinding = PostgresUnwinding(
                     source=around.source,
-                    seat=Seat(own=own, peer=peer, replica=replica),
+                    seat=Seat(own=own, peer=peer, replica=replica, spooler=around.spooler),
                     undos=[("rehearsal", self._undo)],
                     on_conflict=OnConflict.ABORT,
                     limits=around.limits,
                     ask=around.ask,
                     probe=around.probe,
+                    open_until=self._open_until,
                 )
                 differs = await rehearse(own, peer, unwinding, touched)
         except CannotRehearse as error:
@@ -202,6 +219,12 @@ class PostgresAttempt:
             )
             results.append(await self._around.types.render(self._session, line.verb, reply))
         return results[0] if len(results) == 1 else {"results": list(results)}
+
+    def _hint(self) -> Hint | None:
+        if len(self._lines) != 1 or self._lines[0].near is None:
+            return None
+        near = self._lines[0].near
+        return Hint(table=near.table, condition=near.condition(self._job.params))
 
     async def _same_transaction(self, xid: str) -> None:
         # COMMIT AND CHAIN in disguise would leave us inside another transaction.

@@ -24,6 +24,7 @@ class Column:
     identity: str  # "a" always, "d" by default, "" none
     collation: int
     reg: str  # "oid" or "oid[]" where the text form would depend on the search path, else ""
+    binary: bool  # whether the type has a binary form, throughout
 
     @property
     def quoted(self) -> str:
@@ -69,6 +70,11 @@ class Table:
         return tuple(c for c in self.columns if not c.generated)
 
     @property
+    def binary(self) -> bool:
+        """Whether rows have a binary form that reads back as it was written."""
+        return all(c.binary for c in self.stored)
+
+    @property
     def fingerprint(self) -> str:
         """Changes whenever images of one table state could be misread in another."""
         facts = [
@@ -110,7 +116,23 @@ SELECT a.attrelid::int8, a.attnum::int4, a.attname,
        a.attgenerated <> '', a.attidentity::text, a.attcollation::int8,
        CASE WHEN t.typnamespace <> 'pg_catalog'::regnamespace THEN ''
             WHEN t.typname LIKE 'reg%%' THEN 'oid' WHEN t.typname LIKE '\\_reg%%' THEN 'oid[]'
-            ELSE '' END
+            ELSE '' END,
+       NOT EXISTS (
+         WITH RECURSIVE part(oid) AS (
+           SELECT t.oid
+           UNION
+           SELECT n.oid FROM part JOIN pg_catalog.pg_type p ON p.oid = part.oid
+           CROSS JOIN LATERAL (
+             SELECT p.typelem AS oid WHERE p.typelem <> 0
+             UNION ALL SELECT p.typbasetype WHERE p.typbasetype <> 0
+             UNION ALL SELECT f.atttypid FROM pg_catalog.pg_attribute f
+               WHERE p.typrelid <> 0 AND f.attrelid = p.typrelid AND f.attnum > 0
+                 AND NOT f.attisdropped
+             UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = p.oid
+             UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = p.oid
+           ) n)
+         SELECT FROM part JOIN pg_catalog.pg_type p ON p.oid = part.oid
+         WHERE p.typsend = 0 OR p.typreceive = 0)
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = ANY(%s::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum"""
@@ -200,7 +222,7 @@ async def tables(session: Session, oids: Sequence[int]) -> dict[int, Table]:
 
 
 def _column(row: Sequence[Any]) -> Column:
-    number, name, type_, type_oid, not_null, generated, identity, collation, reg = row
+    number, name, type_, type_oid, not_null, generated, identity, collation, reg, binary = row
     return Column(
         number=number,
         name=name,
@@ -211,6 +233,7 @@ def _column(row: Sequence[Any]) -> Column:
         identity=identity,
         collation=collation,
         reg=reg,
+        binary=binary,
     )
 
 

@@ -11,6 +11,7 @@ from gateway.upstreams.sql.gate import check_text
 from gateway.upstreams.sql.postgres import schema_statements as schema
 from gateway.upstreams.sql.postgres.functions import refused_by_name
 from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
+from gateway.upstreams.sql.postgres.nearby import near
 from gateway.upstreams.sql.postgres.walk import (
     QUERY_NODES,
     SCHEMA_NODES,
@@ -219,6 +220,7 @@ def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Wri
         types=_types(nodes),
         relations=frozenset(m.relname for m in nodes if name_of(m) == "RangeVar"),
         param_types=_param_types(numbers),
+        near=near(node),
     )
 
 

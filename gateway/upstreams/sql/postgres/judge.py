@@ -11,6 +11,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import lookup
 from gateway.upstreams.sql.postgres.grammar import read
 from gateway.upstreams.sql.postgres.lookup import Connection
+from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.resolve import Resolved, Resolver
 from gateway.upstreams.sql.postgres.written import Grammar, Named, Written
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
@@ -45,12 +46,13 @@ class JudgedStatement:
     """One statement, to be sent verbatim as its own extended-protocol message. ``param_types``:
     one for each ``$n`` from the call's parameters that goes with it, 0 where the server infers
     the type. ``statement_name``: of the prepared statement on the judging connection, when one
-    was asked for and can be executed as such."""
+    was asked for and can be executed as such. ``near``: where its rows should be."""
 
     verb: str
     sql: str
     param_types: tuple[int, ...]
     statement_name: str | None
+    near: Near | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,7 @@ def _part_of(
         statement_name=(resolved.statement_name or None)
         if resolved and written.asks == written.sql
         else None,
+        near=written.near,
     )
     return _Part(
         cls=_class(written, effects), verbs=verbs, effects=effects, statement=statement, run=run

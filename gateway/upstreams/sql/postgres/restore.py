@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import psycopg
 
-from gateway.errors import UpstreamError
+from gateway.errors import ImageDamaged, UpstreamError
 from gateway.model import OnConflict
 from gateway.upstreams.sql.postgres.catalog import Column, Table
-from gateway.upstreams.sql.postgres.images import TableImage
+from gateway.upstreams.sql.postgres.copying import Segments, copy_in
+from gateway.upstreams.sql.postgres.images import BINARY, TableImage
 from gateway.upstreams.sql.postgres.phrases import listed, row_text, same_row
 from gateway.upstreams.sql.postgres.session import Session
 
@@ -65,7 +66,8 @@ class Restore:
 
     # --- compare --------------------------------------------------------------------------
 
-    async def load(self) -> None:
+    async def load(self, segments: Segments) -> None:
+        """Raises ``ImageDamaged``; whatever was restored by then must be rolled back."""
         columns = listed(self.table.stored)
         for name, rows in ((self.b, self.image.before), (self.a, self.image.after)):
             await self._make(
@@ -74,7 +76,14 @@ class Restore:
                 "WITH NO DATA",
             )
             if rows.count:
-                await self._session.copy_in(f"{name} ({columns})", rows.data)
+                loaded = await copy_in(
+                    self._session,
+                    f"{name} ({columns})",
+                    segments.part(rows.offset, rows.size),
+                    binary=self.image.coding == BINARY,
+                )
+                if loaded != rows.count:
+                    raise ImageDamaged("The images of this call are not complete.")
                 await self._session.run(f"ANALYZE {name}")
 
     async def compare(self) -> None:

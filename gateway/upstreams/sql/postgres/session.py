@@ -56,7 +56,8 @@ class Reply:
 
 
 class TooMuch(Exception):
-    """A result or an image went over its budget; the statement was cancelled."""
+    """A result or an image went over its budget; the statement was cancelled. Its argument, where
+    there is one, names the budget: rows, bytes."""
 
 
 class Session:
@@ -91,26 +92,6 @@ class Session:
     async def run(self, statement: str, *params: Any) -> int:
         """Our own statement; how many rows it touched."""
         cursor = await self.connection.execute(statement, params or None)
-        return cursor.rowcount
-
-    async def copy_out(self, query: str, budget: int) -> bytes:
-        """COPY text of a query. Raises ``TooMuch`` beyond ``budget`` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        cursor = self.connection.cursor()
-        async with cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
-            async for part in copy:
-                size += len(part)
-                if size > budget:
-                    raise TooMuch
-                parts.append(bytes(part))
-        return b"".join(parts)
-
-    async def copy_in(self, target: str, data: bytes) -> int:
-        cursor = self.connection.cursor()
-        async with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-            for start in range(0, len(data), 1 << 20):
-                await copy.write(data[start : start + (1 << 20)])
         return cursor.rowcount
 
     async def extended(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from gateway.errors import ImageDamaged
-from gateway.interfaces import Captured, Probe, Watch
+from gateway.interfaces import Captured, Probe, Spooler, Watch
 from gateway.lifecycle import State
 from gateway.model import (
     LISTED,
@@ -28,6 +30,7 @@ from gateway.upstreams.sql.postgres import catalog, references
 from gateway.upstreams.sql.postgres.capture import Capture
 from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
 from gateway.upstreams.sql.postgres.conflicts import conflicts
+from gateway.upstreams.sql.postgres.copying import Segments
 from gateway.upstreams.sql.postgres.extent import baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
@@ -35,6 +38,7 @@ from gateway.upstreams.sql.postgres.images import TableImage, decode
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.restore import Problem, Restore
 from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.sink import opening
 
 
 class _Failed(Exception):
@@ -54,6 +58,7 @@ class Seat:
     own: Session
     peer: Session
     replica: bool
+    spooler: Spooler
 
 
 class PostgresUnwinding:
@@ -69,6 +74,7 @@ class PostgresUnwinding:
         limits: SqlLimits,
         ask: Ask,
         probe: Probe,
+        open_until: ExitStack,
     ) -> None:
         self._source = source
         self._seat = seat
@@ -78,6 +84,7 @@ class PostgresUnwinding:
         self._limits = limits
         self._ask = ask
         self._probe = probe
+        self._open_until = open_until
         self._prefix = f"hf_{secrets.token_hex(6)}_"
         self._receipt = ""
         self._steps: tuple[Step, ...] = ()
@@ -119,6 +126,9 @@ class PostgresUnwinding:
                 self._seat.peer,
                 limits=self._limits,
                 replica=self._seat.replica,
+                spool=opening(
+                    self._seat.spooler, self._open_until, most=self._limits.max_capture_bytes
+                ),
             ).take(found, self._receipt)
         except psycopg.Error as error:
             raise upstream_error(error, self._source) from error
@@ -154,7 +164,8 @@ class PostgresUnwinding:
             if images:
                 names = ", ".join(image.resource for image in images)
                 step = replace(step, action=f"restore rows of {names}")
-                step = await self._take_back(step, number, images)
+                segments = Segments(self._seat.spooler.read(undo))
+                step = await self._take_back(step, number, images, segments)
         except _Failed as error:
             step = replace(step, state="failed", reason=error.reason, detail=error.detail)
         except ImageDamaged as error:
@@ -171,13 +182,17 @@ class PostgresUnwinding:
         await self._session.run("RELEASE SAVEPOINT call")
         return step
 
-    async def _take_back(self, step: Step, number: int, images: Sequence[TableImage]) -> Step:
+    async def _take_back(
+        self, step: Step, number: int, images: Sequence[TableImage], segments: Segments
+    ) -> Step:
         restores = await self._restores(number, images)
         self._made = tuple(restores)
         keys = await catalog.foreign_keys(self._session, [r.table for r in restores])
         await self._still_fit([r.table for r in restores], keys)
         for restore in restores:
-            await restore.load()
+            await restore.load(segments)
+        await asyncio.to_thread(segments.drain)
+        for restore in restores:
             await restore.compare()
         await self._note_undone(restores)
         await self._link(restores)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -36,11 +34,12 @@ from gateway.upstreams.sql.postgres.attempt import (
     parameters,
 )
 from gateway.upstreams.sql.postgres.failures import upstream_error
-from gateway.upstreams.sql.postgres.images import decode, shown
+from gateway.upstreams.sql.postgres.images import decode
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.roles import role_findings
 from gateway.upstreams.sql.postgres.session import Pool, Session, Timeouts
+from gateway.upstreams.sql.postgres.showing import page
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
 from gateway.upstreams.sql.postgres.written import Grammar
 from gateway.upstreams.sql.worker import ParseWorker
@@ -219,8 +218,11 @@ class PostgresUpstream:
         if not isinstance(facts, _Facts):
             raise TypeError("the action was not parsed by this upstream")
         replica = await self._may_switch_triggers_off()
-        async with self._agents.session() as session:
-            yield PostgresAttempt(session, self._job(action, facts), self._around(replica))
+        with ExitStack() as open_until:
+            async with self._agents.session() as session:
+                yield PostgresAttempt(
+                    session, self._job(action, facts), self._around(replica), open_until
+                )
 
     def _job(self, action: Action, facts: _Facts) -> Job:
         async def judge(session: Session) -> tuple[Line, ...] | Deny:
@@ -239,7 +241,11 @@ class PostgresUpstream:
                 )
             return tuple(
                 Line(
-                    verb=run.verb, text=run.sql, types=run.param_types, prepared=run.statement_name
+                    verb=run.verb,
+                    text=run.sql,
+                    types=run.param_types,
+                    prepared=run.statement_name,
+                    near=run.near,
                 )
                 for run in again.runs
             )
@@ -251,6 +257,7 @@ class PostgresUpstream:
             source=self._name,
             limits=self._limits,
             peers=self._peers.session,
+            spooler=self._spooler,
             replica=replica,
             types=self._types,
             ask=self.happened,
@@ -279,7 +286,8 @@ class PostgresUpstream:
             peer = await stack.enter_async_context(self._peers.session())
             yield PostgresUnwinding(
                 source=self._name,
-                seat=Seat(own=own, peer=peer, replica=replica),
+                seat=Seat(own=own, peer=peer, replica=replica, spooler=self._spooler),
+                open_until=stack.enter_context(ExitStack()),
                 undos=undos,
                 on_conflict=on_conflict,
                 limits=self._limits,
@@ -295,15 +303,15 @@ class PostgresUpstream:
             return EffectState.UNKNOWN
 
     async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
-        """Raises ``ImageDamaged``."""
+        """Raises ``ImageDamaged``, and ``UpstreamError``: only the server knows its types."""
         if undo.reversibility is Reversibility.IRREVERSIBLE:
             return []
-        return await asyncio.to_thread(self._page, undo, offset, limit)
-
-    def _page(self, undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
-        whole = replace(undo, image=b"".join(self._spooler.read(undo)), spooled=None)
-        rows = itertools.chain.from_iterable(shown(image) for image in decode(whole))
-        return list(itertools.islice(rows, offset, offset + limit))
+        try:
+            async with self._peers.session() as session:
+                pieces = self._spooler.read(undo)
+                return await page(session, decode(undo), pieces, offset, limit)
+        except psycopg.Error as error:
+            raise upstream_error(error, self._name) from error
 
 
 def _why_irreversible(judged: Judged) -> str | None:

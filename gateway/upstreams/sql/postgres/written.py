@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.upstreams.sql.postgres.nearby import Near
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
@@ -38,7 +40,8 @@ class Written:
     ``functions``, ``types``, ``relations``: bare names that the text spells, well-known types
     left out.
     ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
-    type, or that of text where the statement does not use it.
+    type, or that of text where the statement does not use it. ``near``: where the rows that it
+    changes should be.
     """
 
     sql: str
@@ -53,6 +56,7 @@ class Written:
     types: frozenset[str] = frozenset()
     relations: frozenset[str] = frozenset()
     param_types: tuple[int, ...] = ()
+    near: Near | None = None
 
     @property
     def schema_change(self) -> bool:

@@ -9,15 +9,21 @@ from tests.fixtures.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def case_database(postgres_server: PostgresServer) -> Iterator[str]:
-    name = postgres_server.create_database()
+def target(postgres_server: PostgresServer) -> PostgresServer:
+    """The server that cases run on; a module that has to hold on both versions overrides it."""
+    return postgres_server
+
+
+@pytest.fixture(scope="module")
+def case_database(target: PostgresServer) -> Iterator[str]:
+    name = target.create_database()
     yield name
-    postgres_server.drop_database(name)
+    target.drop_database(name)
 
 
 @pytest.fixture
-async def case(postgres_server: PostgresServer, case_database: str) -> AsyncIterator[Case]:
-    case = Case(postgres_server, case_database)
+async def case(target: PostgresServer, case_database: str) -> AsyncIterator[Case]:
+    case = Case(target, case_database)
     case.clear()
     yield case
     await case.close()

@@ -113,10 +113,10 @@ async def test_a_stricter_judgement_inside_the_transaction_stops_the_call(case: 
     job = Job(params=(), judge=judge)
     async with case.agents.session() as session:
         with pytest.raises(UpstreamError) as error:
-            await PostgresAttempt(session, job, case.around()).run()
+            await PostgresAttempt(session, job, case.around(), case.open_until).run()
         assert error.value.reason == "action.unsupported"
     async with case.agents.session() as session:
-        outcome = await PostgresAttempt(session, job, case.around()).read()
+        outcome = await PostgresAttempt(session, job, case.around(), case.open_until).read()
         assert outcome.refusal is not None
         assert outcome.refusal.reason == "action.unsupported"
 
@@ -153,14 +153,23 @@ async def test_a_deferred_constraint_fails_before_the_permit(case: Case) -> None
     assert error.value.extra["sqlstate"] == "23503"
 
 
-@pytest.mark.parametrize("limit", [{"max_capture_rows": 50}, {"max_capture_bytes": 100}])
-async def test_more_than_may_be_captured_is_refused(case: Case, limit: dict[str, int]) -> None:
+async def test_more_rows_than_may_be_captured_are_refused(case: Case) -> None:
     case.setup(_T)
-    case.limits = SqlLimits(**limit)
+    case.limits = SqlLimits(max_capture_rows=50)
     before = case.dump()
     with pytest.raises(Refused) as refused:
         await case.call("DELETE FROM t")
-    assert refused.value.deny.reason == "undo.unavailable"
+    assert refused.value.deny.reason == "limit.rows"
+    assert case.dump() == before
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM t", "DELETE FROM t WHERE id < 100"])
+async def test_more_bytes_than_may_be_captured_stop_the_call(case: Case, statement: str) -> None:
+    case.setup(_T)
+    case.limits = SqlLimits(max_capture_bytes=100)
+    before = case.dump()
+    with pytest.raises(SnapshotFailed):
+        await case.call(statement)
     assert case.dump() == before
 
 
@@ -201,7 +210,7 @@ async def test_a_call_that_policy_lets_run_without_undo_runs(case: Case) -> None
             judge=_truncates,
             irreversible="TRUNCATE keeps no rows",
         )
-        attempt = PostgresAttempt(session, job, case.around())
+        attempt = PostgresAttempt(session, job, case.around(), case.open_until)
         await attempt.run()
         captured = await attempt.capture()
         assert not isinstance(captured, Deny)

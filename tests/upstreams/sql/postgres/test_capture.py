@@ -9,6 +9,13 @@ import pytest
 
 from gateway.model import RowCounts
 from tests.fixtures.postgres_case import Case, Refused
+from tests.fixtures.postgres_server import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def target(each_postgres: PostgresServer) -> PostgresServer:
+    return each_postgres
+
 
 _PLAIN = """
 CREATE TABLE t(id int PRIMARY KEY, v text, n numeric);
@@ -255,13 +262,13 @@ TRAPS = [
 
 @pytest.mark.parametrize("trap", TRAPS, ids=str)
 async def test_revert_restores_every_table_exactly(case: Case, trap: Trap) -> None:
-    case.setup(trap.setup)
+    case.setup(_without_xml(case, trap.setup))
     if "p_eu" in trap.setup:
         case.admin.execute("REVOKE ALL ON p_eu, p_us FROM agent")
     before = case.dump()
     done = await case.call(*trap.statements)
     after = case.dump()
-    assert done.undo.image or before == after
+    assert done.undo.image or done.undo.spooled or before == after
     reverted = await case.revert(done.undo)
     assert reverted.states == ["reverted"]
     assert case.dump() == before
@@ -269,6 +276,13 @@ async def test_revert_restores_every_table_exactly(case: Case, trap: Trap) -> No
     again = await case.revert(reverted.undo)
     assert again.states == ["reverted"]
     assert case.dump() == after
+
+
+def _without_xml(case: Case, setup: str) -> str:
+    """The server of the wheel is built without it."""
+    if case.admin.info.server_version < 180000:
+        return setup
+    return setup.replace("x xml", "x text")
 
 
 async def test_the_extent_counts_cascades_and_triggers(case: Case) -> None:

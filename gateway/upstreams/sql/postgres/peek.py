@@ -1,0 +1,286 @@
+"""The rows of one table that an open transaction ended and made, found and copied, proven complete.
+
+``own`` is the transaction; ``peer`` a second connection which still sees the committed old
+versions of its rows. Three ways, the next one where the one before could not prove its answer:
+
+near
+    Few rows are looked for where they should be: old versions by the statement's own condition, new
+    ones on the same pages and at the end of the table.
+exact
+    One scan of each side by transaction id. A version with our id in xmax was ended or merely
+    locked by us; that ``own`` sees no version with it excludes the second. A version with our id in
+    xmin was made by us.
+diff
+    A version that ``peer`` sees, ``own`` no longer sees and ``peer`` sees again afterwards was
+    ended by ``own`` and nobody else; one that ``own`` sees, ``peer`` does not and ``own`` sees
+    again was made by it. True whatever happened, in windows of pages.
+
+The first two are complete when they found as many versions as the transaction's own counters say
+were ended or made; those also count what a rolled back savepoint or a second change of a row left
+behind, so that the numbers then differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+import psycopg
+
+from gateway.upstreams.sql.postgres.catalog import Table
+from gateway.upstreams.sql.postgres.copying import copy_out
+from gateway.upstreams.sql.postgres.extent import Touched
+from gateway.upstreams.sql.postgres.images import BINARY, Rows
+from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.sink import Sink
+
+Row = tuple[str, str]  # ctid, xmin
+
+_FEW = 5_000  # versions that are looked for one by one
+_CHUNK = 20_000  # ctids in one query
+_PAGES = 16  # on which new versions are looked for beside their old ones
+_LINES = 291  # the most versions on a page of 8 KiB
+_TAIL = 32  # pages at the end of a table where new rows are looked for
+_WINDOW = 256  # pages that are compared at once
+_TID_RANGES = 140000  # the first version that scans a range of pages
+_EPOCH = 1 << 32
+
+
+class Incomplete(Exception):
+    """The images cannot be shown to be everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How one connection reads one table: its own name, or a partitioned parent that it may
+    read, narrowed to this partition."""
+
+    session: Session
+    source: str
+    only: str  # a condition, or ""
+
+    async def rows(self, where: str) -> set[Row]:
+        query = f"SELECT x.ctid::text, x.xmin::text FROM {self.source} AS x{self.where(where)}"
+        return {(ctid, xmin) for ctid, xmin in await self.session.rows(query)}
+
+    async def among(self, rows: set[Row]) -> set[Row]:
+        """Those of ``rows`` that are visible now."""
+        seen: set[Row] = set()
+        for some in _chunks(rows):
+            seen |= await self.rows(_these(some))
+        return seen & rows
+
+    async def any(self, where: str) -> bool:
+        query = f"SELECT EXISTS (SELECT FROM {self.source} AS x{self.where(where)})"
+        return bool((await self.session.one(query))[0])
+
+    def where(self, condition: str) -> str:
+        both = " AND ".join(c for c in (self.only, condition) if c)
+        return f" WHERE {both}" if both else ""
+
+
+@dataclass
+class Budget:
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peek:
+    """One table. ``near``: a condition that the old versions should meet, harmless to evaluate
+    and never trusted."""
+
+    own: View
+    peer: View
+    table: Table
+    touched: Touched
+    xid: str
+    coding: str
+    near: str | None
+    sink: Sink
+    budget: Budget
+
+    async def ended(self) -> tuple[Rows, frozenset[int]]:
+        """The old versions, and the pages on which they stand where these are few."""
+        counted = self.touched.updated + self.touched.deleted
+        if not counted:
+            return Rows(), frozenset()
+        if self.near is not None and counted <= _FEW:
+            found = await self._ended_near(self.near, counted)
+            rows = await self._these(self.peer, found)
+            if rows.count == counted:
+                return rows, _pages(found)
+        exact = f"x.xmax = '{self._short}'::pg_catalog.xid"
+        mine = self._short
+        locked = f"{exact} AND x.xmin <> '{mine}'::pg_catalog.xid" if self._unique else exact
+        if not await self.own.any(locked):
+            rows = await self._copy(self.peer, exact)
+            if rows.count == counted and await self._no_multixact():
+                return rows, frozenset()
+        return await self._diff(self.peer, self.own, "x.xmax <> '0'::pg_catalog.xid", counted)
+
+    async def made(self, pages: frozenset[int]) -> Rows:
+        """The new versions; ``pages``: of the old ones, as far as known."""
+        counted = self.touched.inserted + self.touched.updated
+        if not counted:
+            return Rows()
+        exact = f"x.xmin = '{self._short}'::pg_catalog.xid"
+        if self._unique and counted <= _FEW and self.own.session.version >= _TID_RANGES:
+            rows = await self._made_near(exact, pages, counted)
+            if rows is not None:
+                return rows
+        if self._unique or not await self.peer.any(exact):
+            rows = await self._copy(self.own, exact)
+            if rows.count == counted:
+                return rows
+        return (await self._diff(self.own, self.peer, self._recent("xmin"), counted))[0]
+
+    # --- near -----------------------------------------------------------------------------
+
+    async def _ended_near(self, near: str, counted: int) -> set[Row]:
+        try:
+            seen = await self.peer.rows(f"({near}) AND {self._recent('xmax')} LIMIT {2 * _FEW}")
+        except (psycopg.DataError, psycopg.ProgrammingError):
+            return set()  # it means something else to this role
+        gone = seen - await self.own.among(seen)
+        return gone if len(gone) == counted else set()
+
+    async def _made_near(self, exact: str, pages: frozenset[int], counted: int) -> Rows | None:
+        own = self.own
+        tail = (
+            f"(SELECT pg_catalog.format('(%s,0)', greatest(0, pg_catalog.pg_relation_size("
+            f"{self.table.oid}::oid) / pg_catalog.current_setting('block_size')::int8"
+            f" - {_TAIL + counted}))::pg_catalog.tid)"
+        )
+        parts = [f"SELECT {self._columns} FROM {own.source} AS x"
+                 f"{own.where(f'{exact} AND x.ctid >= {tail}')}"]  # fmt: skip
+        if pages:
+            beside = f"x.ctid = ANY('{_lines(pages)}'::pg_catalog.tid[])"
+            parts.append(f"SELECT {self._columns} FROM {own.source} AS x"
+                         f"{own.where(f'{exact} AND {beside} AND x.ctid < {tail}')}")  # fmt: skip
+        draft = bytearray()
+        copied = await copy_out(
+            own.session,
+            " UNION ALL ".join(parts),
+            draft.extend,
+            binary=self.coding == BINARY,
+            budget=self.budget.bytes,
+        )
+        if copied.rows != counted:
+            return None
+        at = self.sink.size
+        await asyncio.to_thread(self.sink.write, bytes(draft))
+        self.budget.bytes -= copied.size
+        return Rows(count=copied.rows, offset=at, size=copied.size)
+
+    # --- exact ----------------------------------------------------------------------------
+
+    async def _no_multixact(self) -> bool:
+        """Whether no list of lockers can have borne our number: those are counted apart."""
+        (age,) = await self.peer.session.one(
+            f"SELECT pg_catalog.mxid_age('{self._short}'::pg_catalog.xid)"
+        )
+        return int(age) <= 0
+
+    @property
+    def _unique(self) -> bool:
+        """Whether nobody before us had our short id, as happens after four thousand million
+        transactions: old versions keep their xmin for ever."""
+        return int(self.xid) < _EPOCH
+
+    @property
+    def _short(self) -> int:
+        return int(self.xid) % _EPOCH
+
+    def _recent(self, column: str) -> str:
+        """Ids given no earlier than ours: those of its savepoints are."""
+        mine = f"'{self._short}'::pg_catalog.xid"
+        return f"pg_catalog.age(x.{column}) <= pg_catalog.age({mine})"
+
+    # --- diff -----------------------------------------------------------------------------
+
+    async def _diff(
+        self, sees: View, other: View, where: str, counted: int
+    ) -> tuple[Rows, frozenset[int]]:
+        count, size, at = 0, 0, self.sink.size
+        async for window in self._windows(sees):
+            seen = await sees.rows(" AND ".join(c for c in (window, where) if c))
+            mine = seen - await other.among(seen)
+            found = mine & await sees.among(mine)
+            count += len(found)
+            if count > counted:
+                raise Incomplete(self.touched.resource)
+            rows = await self._these(sees, found)
+            if rows.count != len(found):
+                raise Incomplete(self.touched.resource)
+            size += rows.size
+        return Rows(count=count, offset=at, size=size), frozenset()
+
+    async def _windows(self, view: View) -> AsyncIterator[str]:
+        if view.session.version < _TID_RANGES:
+            yield ""
+            return
+        (pages,) = await view.session.one(
+            f"SELECT pg_catalog.pg_relation_size({self.table.oid}::oid)"
+            " / pg_catalog.current_setting('block_size')::int8"
+        )
+        for start in range(0, pages, _WINDOW):
+            yield f"x.ctid >= '({start},0)' AND x.ctid < '({start + _WINDOW},0)'"
+        past = (pages + _WINDOW - 1) // _WINDOW * _WINDOW
+        yield f"x.ctid >= '({past},0)'"
+
+    # --- copying --------------------------------------------------------------------------
+
+    @property
+    def _columns(self) -> str:
+        return ", ".join(
+            f"x.{c.quoted}::{c.reg}" if c.reg and self.coding != BINARY else f"x.{c.quoted}"
+            for c in self.table.stored
+        )
+
+    async def _copy(self, view: View, where: str) -> Rows:
+        at = self.sink.size
+        query = f"SELECT {self._columns} FROM {view.source} AS x{view.where(where)}"
+        copied = await copy_out(
+            view.session,
+            query,
+            self.sink.write,
+            binary=self.coding == BINARY,
+            budget=self.budget.bytes,
+        )
+        self.budget.bytes -= copied.size
+        return Rows(count=copied.rows, offset=at, size=copied.size)
+
+    async def _these(self, view: View, rows: set[Row]) -> Rows:
+        """Those of ``rows`` that ``view`` still sees."""
+        count, size, at = 0, 0, self.sink.size
+        for some in _chunks(rows):
+            copied = await self._copy(view, _these(some))
+            count += copied.count
+            size += copied.size
+        return Rows(count=count, offset=at, size=size)
+
+
+def _chunks(rows: set[Row]) -> Iterable[list[Row]]:
+    ordered = sorted(rows)
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
+
+
+def _these(rows: list[Row]) -> str:
+    """A place may have been given to a newer version, whose xmin none of the old ones has."""
+    places = ",".join(f'"{ctid}"' for ctid, _ in rows)
+    makers = ",".join({xmin for _, xmin in rows})
+    return (
+        f"x.ctid = ANY('{{{places}}}'::pg_catalog.tid[])"
+        f" AND x.xmin = ANY('{{{makers}}}'::pg_catalog.xid[])"
+    )
+
+
+def _pages(rows: set[Row]) -> frozenset[int]:
+    pages = frozenset(int(ctid[1:].partition(",")[0]) for ctid, _ in rows)
+    return pages if len(pages) <= _PAGES else frozenset()
+
+
+def _lines(pages: frozenset[int]) -> str:
+    return "{" + ",".join(f'"({p},{n})"' for p in sorted(pages) for n in range(1, _LINES + 1)) + "}"

@@ -1,0 +1,152 @@
+"""Which way finds the rows, and that none of them believes a wrong answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from gateway.upstreams.sql.postgres import peek
+from gateway.upstreams.sql.postgres.peek import Peek
+from tests.fixtures.postgres_case import Case
+from tests.fixtures.postgres_server import PostgresServer
+
+_T = """
+CREATE TABLE t(id int PRIMARY KEY, v text, n int);
+INSERT INTO t SELECT i, 'v' || i, i FROM generate_series(1, 3000) i;
+"""
+
+
+@pytest.fixture(scope="module")
+def target(each_postgres: PostgresServer) -> PostgresServer:
+    return each_postgres
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ways that were gone, in order."""
+    taken: list[str] = []
+    for name in ("_ended_near", "_made_near", "_diff"):
+        real = getattr(Peek, name)
+
+        def noted(self: Peek, *args: Any, real: Any = real, name: str = name) -> Any:
+            taken.append(name)
+            return real(self, *args)
+
+        monkeypatch.setattr(Peek, name, noted)
+    return taken
+
+
+async def _exact(case: Case, *statements: str) -> dict[str, int]:
+    """Runs, reverts, compares; how many rows of ``t`` were captured."""
+    before = case.dump()
+    done = await case.call(*statements)
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+    entries = {entry["name"]: entry for entry in done.undo.manifest["tables"]}
+    return {side: entries["t"][side]["rows"] for side in ("before", "after")}
+
+
+async def test_few_rows_are_found_near(case: Case, ways: list[str]) -> None:
+    case.setup(_T)
+    done = await case.call("UPDATE t SET v = 'x' WHERE id BETWEEN 10 AND 12")
+    (entry,) = done.undo.manifest["tables"]
+    assert (entry["before"]["rows"], entry["after"]["rows"]) == (3, 3)
+    assert ways == ["_ended_near", "_made_near"]
+
+
+async def test_without_a_hint_both_sides_are_scanned(case: Case, ways: list[str]) -> None:
+    case.setup(_T)
+    case.hints = False
+    done = await case.call("UPDATE t SET v = 'x' WHERE id % 2 = 0", "DELETE FROM t WHERE id = 1")
+    (entry,) = done.undo.manifest["tables"]
+    assert (entry["before"]["rows"], entry["after"]["rows"]) == (1501, 1500)
+    assert "_ended_near" not in ways
+    assert "_diff" not in ways
+
+
+async def test_a_hint_that_misleads_is_not_believed(case: Case, ways: list[str]) -> None:
+    """The rule changes other rows of the table than those that the statement speaks of."""
+    case.setup(
+        _T + "CREATE RULE aside AS ON UPDATE TO t WHERE OLD.id = 7 DO INSTEAD "
+        "DELETE FROM t WHERE id = 8"
+    )
+    rows = await _exact(case, "UPDATE t SET v = 'y' WHERE id = 7")
+    assert rows == {"before": 1, "after": 0}
+    assert ways[0] == "_ended_near"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("UPDATE t SET v = 'a' WHERE id = 1", "UPDATE t SET v = 'b' WHERE id = 1"),
+        ("INSERT INTO t VALUES (9000, 'x', 1)", "DELETE FROM t WHERE id IN (1, 9000)"),
+        ("DELETE FROM t WHERE id = 5", "INSERT INTO t VALUES (5, 'y', 2)",
+         "DELETE FROM t WHERE id = 5"),
+    ],
+)  # fmt: skip
+async def test_rows_changed_twice_are_told_by_comparing(
+    case: Case, ways: list[str], statements: tuple[str, ...]
+) -> None:
+    case.setup(_T)
+    assert (await _exact(case, *statements))["before"] == 1
+    assert "_diff" in ways
+
+
+async def test_a_locked_row_does_not_stand_in_for_a_changed_one(case: Case) -> None:
+    """One row is changed twice and another merely locked: the numbers agree by chance."""
+    case.setup(
+        _T + "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF OLD.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER keep BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    for hints in (True, False):
+        case.hints = hints
+        before = case.dump()
+        done = await case.call(
+            "UPDATE t SET n = n + 1 WHERE id = 1", "UPDATE t SET n = n + 1 WHERE id IN (1, 2)"
+        )
+        rows = await case.shown(done.undo)
+        assert [row["key"] for row in rows] == [{"id": "1"}]
+        await case.revert(done.undo)
+        assert case.dump() == before
+
+
+async def test_a_row_that_others_share_is_found_by_comparing(case: Case, ways: list[str]) -> None:
+    case.setup(_T)
+    case.hints = False
+    before = case.dump()
+    with psycopg.connect(case.server.url(case.database)) as other:
+        other.execute("SELECT * FROM t WHERE id < 4 FOR KEY SHARE")
+        done = await case.call("UPDATE t SET v = 'x' WHERE id < 6")
+        other.rollback()
+    assert "_diff" in ways
+    assert done.undo.manifest["tables"][0]["before"]["rows"] == 5
+    await case.revert(done.undo)
+    assert case.dump() == before
+
+
+async def test_windows_cover_the_whole_table(
+    case: Case, monkeypatch: pytest.MonkeyPatch, ways: list[str]
+) -> None:
+    monkeypatch.setattr(peek, "_WINDOW", 3)
+    case.setup(_T)
+    rows = await _exact(
+        case, "UPDATE t SET n = n + 1 WHERE id % 3 = 0", "UPDATE t SET n = n + 1 WHERE id % 2 = 0",
+        "INSERT INTO t SELECT i, repeat('x', 900), 0 FROM generate_series(5000, 5200) i",
+    )  # fmt: skip
+    assert rows == {"before": 2000, "after": 2201}
+    assert "_diff" in ways
+
+
+async def test_ids_of_an_earlier_epoch_are_not_taken_for_ours(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if every short id had been given before."""
+    monkeypatch.setattr(Peek, "_unique", property(lambda self: False))
+    case.setup(_T)
+    before = case.dump()
+    done = await case.call("UPDATE t SET v = 'x' WHERE id < 20")
+    await case.revert(done.undo)
+    assert case.dump() == before
