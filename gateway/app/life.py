@@ -13,9 +13,10 @@ from typing import Any
 import structlog
 
 from gateway.app.parts import Parts
+from gateway.app.places import shared_places
 from gateway.config import Config
 from gateway.demo.shop import seed_shop
-from gateway.errors import StoreUnavailable
+from gateway.errors import ConfigInvalid, StoreUnavailable
 from gateway.interfaces import AuditStore, CallRecords, Clock, Store
 from gateway.lifecycle import State
 from gateway.policy.rego import EmbeddedPolicy
@@ -43,6 +44,7 @@ async def opened(parts: Parts) -> AsyncIterator[Parts]:
             stack.push_async_callback(source.close)
             await source.open()
         await _report(parts)
+        await _apart(parts)
         await parts.recovery.settle(everything=True)
         await parts.reverter.resume()
         tasks = [asyncio.create_task(work) for work in _background(parts)]
@@ -57,6 +59,16 @@ async def _report(parts: Parts) -> None:
         for finding in await source.check():
             write = {"error": log.error, "warning": log.warning}.get(finding.level, log.info)
             write("source.checked", source=name, about=finding.about, finding=finding.message)
+
+
+async def _apart(parts: Parts) -> None:
+    """Raises ``ConfigInvalid`` where images would be lost with their source and may not be."""
+    shared = await shared_places(parts.config, parts.sources)
+    for finding in shared:
+        log.warning("images.endangered", about=finding.about, finding=finding.message)
+    refused = [finding.message for finding in shared if finding.level == "error"]
+    if refused:
+        raise ConfigInvalid(" ".join(refused), faults=[])
 
 
 def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:

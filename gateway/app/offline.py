@@ -7,6 +7,7 @@ import asyncio
 from gateway.app.imaging import check_images
 from gateway.app.life import seed_sources
 from gateway.app.parts import Parts, Source, assemble, new_id
+from gateway.app.places import shared_places
 from gateway.audit import digest_of
 from gateway.config import Config
 from gateway.errors import ConfigInvalid
@@ -33,6 +34,7 @@ async def check(config: Config) -> list[Finding]:
                 findings += await source.check()
             except ConfigInvalid as error:
                 findings.append(Finding(level="error", about=name, message=error.detail))
+        findings += await shared_places(config, parts.sources)
     finally:
         for source in parts.sources.values():
             await source.close()

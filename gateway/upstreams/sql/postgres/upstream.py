@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 
@@ -36,6 +37,7 @@ from gateway.upstreams.sql.postgres.attempt import (
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import decode
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
+from gateway.upstreams.sql.postgres.placing import data_folder
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.roles import role_findings
 from gateway.upstreams.sql.postgres.session import Pool, Session, Timeouts
@@ -114,6 +116,14 @@ class PostgresUpstream:
 
     def __repr__(self) -> str:
         return f"PostgresUpstream({self._name!r})"
+
+    async def place(self) -> Path | None:
+        """The server's data folder, where it is on this machine and the role may know it."""
+        try:
+            async with self._peers.session() as session:
+                return await data_folder(session)
+        except (UpstreamError, psycopg.Error):
+            return None  # ``check`` reports a database that cannot be reached
 
     # --- life -----------------------------------------------------------------------------
 

@@ -90,6 +90,10 @@ class SqliteUpstream:
     def name(self) -> str:
         return self._name
 
+    async def place(self) -> Path | None:
+        """Where the data lies."""
+        return self._path
+
     # --- life -----------------------------------------------------------------------------
 
     async def open(self) -> None:
