@@ -3,9 +3,9 @@ that recovers put it together."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
 from tests.fixtures.fakes import FakePolicy
+from tests.fixtures.http_shelf import HttpShelf
+from tests.fixtures.shelf import ShelfUpstream
 from tests.fixtures.walks import judges
 
 LEASE = timedelta(seconds=120)
@@ -38,6 +40,8 @@ class Place:
 
     folder: Path
     target: str
+    tool: str | None = None  # the URL of a tool double, with a place of this case's own
+    plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def postgres(self) -> bool:
@@ -61,7 +65,11 @@ async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gate
     store = SqliteStore(place.folder / "store.db", images=images, clock=clock, probe=probe)
     upstream = _upstream(place, images, clock, probe)
     policy = FakePolicy()
-    upstreams = {"bank": upstream}
+    upstreams: dict[str, Any] = {"bank": upstream}
+    shelf = None
+    if place.tool is not None:
+        shelf = HttpShelf(place.tool, place.folder.name)
+        upstreams["shelf"] = ShelfUpstream(shelf, clock, place.plans, probe=probe)
     decider = Decider(
         policy=policy,
         judges=judges(Limits(max_rows=1000, max_share=1.0)),
@@ -102,6 +110,8 @@ async def gatehouse(place: Place, probe: Probe = no_probe) -> AsyncIterator[Gate
     finally:
         await upstream.close()
         await store.close()
+        if shelf is not None:
+            await shelf.close()
 
 
 def _upstream(place: Place, images: Images, clock: SystemClock, probe: Probe) -> Any:

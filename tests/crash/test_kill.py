@@ -118,11 +118,11 @@ async def recovered(place: Place) -> tuple[list[CallRecord], list[str]]:
         entries = [(e.seq, e.hash, e.body) for e in await house.store.entries(limit=100_000)]
         verdict = verify(entries)
         assert verdict.fault is None
-        _one_entry_per_move(records, [json.loads(body) for _, _, body in entries])
+        one_entry_per_move(records, [json.loads(body) for _, _, body in entries])
     return sorted(records, key=lambda r: r.call.id), jobs
 
 
-def _one_entry_per_move(records: list[CallRecord], bodies: list[dict[str, object]]) -> None:
+def one_entry_per_move(records: list[CallRecord], bodies: list[dict[str, object]]) -> None:
     for record in records:
         mine = [b for b in bodies if b.get("call") == record.call.id and "to" in b]
         states = [(b["from"], b["to"]) for b in mine]
