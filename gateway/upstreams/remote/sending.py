@@ -84,11 +84,18 @@ class Sender:
             attempt += 1
             if not _again(sent, payload) or attempt >= max(1, retry.attempts):
                 return sent
-            wait = min(retry.most_s, retry.base_s * 2 ** (attempt - 1)) * self._jitter()
+            wait = self._wait(retry, attempt)
             if loop.time() + wait >= ends:
                 return sent
             doubt = doubt or _doubtful(sent)
             await self._pause(wait)
+
+    def _wait(self, retry: Retry, attempt: int) -> float:
+        return min(retry.most_s, retry.base_s * 2.0 ** (attempt - 1)) * self._jitter()
+
+    async def rest(self, retry: Retry, attempt: int) -> None:
+        """The pause after ``attempt``, for those who look at the tool before they repeat."""
+        await self._pause(self._wait(retry, attempt))
 
     async def ask(self, request: Mapping[str, Json], retry: Retry | None = None) -> Answer:
         """A read, which may always be repeated. Raises ``UpstreamError`` without an answer."""

@@ -32,10 +32,11 @@ from gateway.model import (
 from gateway.upstreams.remote.attempt import Tool, key_of, unapplied
 from gateway.upstreams.remote.imaging import Image, Left, Request
 from gateway.upstreams.remote.plan import Retry
-from gateway.upstreams.remote.sending import Payload
+from gateway.upstreams.remote.sending import Payload, Sent
 from gateway.upstreams.remote.views import View
 
 ACTION = "compensate"
+_AGAIN = Retry(attempts=3)
 _WHY = {
     "changed": "Somebody changed this since the call.",
     "undone": "It stands as before the call: somebody has taken it back or restored it already.",
@@ -182,9 +183,7 @@ async def compensate(
     """Sends the undo and looks whether the state is that of before the call. ``doubt``: it may
     have been sent before."""
     payload = undo_payload(image, call)
-    sent = await tool.sender.send(payload, Retry(attempts=3), doubt=doubt)
-    tool.probe("remote.undo.sent")
-    shown = await shown_now(tool, image)
+    sent, shown = await _sent_and_seen(tool, payload, image, doubt)
     proven = shown is not None and shown.same(View(view=image.goal), image.ignore)
     if sent.proves_no_effect and proven:
         return replace(reverted(step, shown), effect=EffectState.NONE)
@@ -203,6 +202,26 @@ async def compensate(
         detail = "Sent and accepted, but the tool does not show the state of before the call."
     done = replace(step, state=state, detail=detail or step.detail)
     return reverted(done, shown)
+
+
+async def _sent_and_seen(
+    tool: Tool, payload: Payload, image: Image, doubt: bool
+) -> tuple[Sent, View | None]:
+    """Without a key, a repeatable request is repeated only where the state shows that it has not
+    arrived: otherwise it could run over what somebody wrote after it."""
+    blind = payload.key is not None or image.read is None
+    attempt = 1
+    while True:
+        sent = await tool.sender.send(payload, _AGAIN if blind else None, doubt=doubt)
+        tool.probe("remote.undo.sent")
+        shown = await shown_now(tool, image)
+        waits = not blind and payload.repeatable and not sent.applied and not sent.proves_no_effect
+        untouched = shown is not None and shown.same(image.stood, image.ignore)
+        if not waits or not untouched or attempt >= _AGAIN.attempts:
+            return sent, shown
+        doubt = True
+        await tool.sender.rest(_AGAIN, attempt)
+        attempt += 1
 
 
 def undo_payload(image: Image, call: Call) -> Payload:
