@@ -149,6 +149,7 @@ def _source(
         max_result_rows=config.limits.max_result_rows,
         max_result_bytes=config.limits.max_result_bytes,
         max_capture_rows=config.snapshots.max_rows,
+        row_images=config.snapshots.row_images,
         max_capture_bytes=config.snapshots.max_bytes,
         statement_timeout_s=config.limits.statement_timeout_s,
         lock_timeout_s=config.limits.lock_timeout_s,

@@ -75,6 +75,8 @@ class SnapshotSettings(Settings):
     """The most row images of one call."""
     max_bytes: Bytes = 536_870_912
     """The largest image of one call."""
+    row_images: Annotated[int, Field(ge=0, le=200_000)] = 10_000
+    """SQLite: larger calls keep the database's own rollback journal instead of rows."""
     rehearse_rows: Annotated[int, Field(ge=0, le=10**9)] = 1_000
     """Destructive calls up to this many rows have their undo tried before they commit; larger ones
     where policy demands it. 0 turns that off."""

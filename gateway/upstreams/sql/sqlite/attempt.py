@@ -255,8 +255,11 @@ class SqliteUnwinding:
         self._on_conflict = on_conflict
         self._work = _Work(source, call)
         self._watch: Watch | None = None
-        whole = len(undos) == 1 and bool(undos[0][1].manifest.get("journal"))
-        self._whole = PutBack(source.desk, call.id, undos[0]) if whole else None
+        self._whole: PutBack | None = None
+        if any(undo.kind == "sqlite" and not unwind.rowwise(undo) for _, undo in undos):
+            self._whole = PutBack(
+                source.desk, call.id, undos, on_conflict, foreign_keys=source.foreign_keys
+            )
 
     def watch(self, watch: Watch) -> None:
         self._watch = watch
@@ -266,7 +269,7 @@ class SqliteUnwinding:
 
     def _run(self, transaction: Transaction) -> tuple[Step, ...]:
         if self._whole is not None:
-            return (self._whole.run(),)
+            return self._whole.run(self._watch)
         unwind.loosen(transaction.db)
         transaction.begin()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,29 @@ from typing import TypeVar
 import apsw
 
 from gateway.errors import UpstreamError
+from gateway.upstreams.sql.sqlite.watchdog import Watchdog
 
 T = TypeVar("T")
 
+WATCHDOG = Watchdog()
+
 _PROGRESS_STEPS = 4000
-# A single value of an agent's making; rows already in the file may not be larger either.
-_MAX_VALUE_BYTES = 256 * 1024 * 1024
+# A single value of an agent's making; rows already in the file may not be larger either. Within one
+# built-in function SQLite cannot be interrupted, and some take quadratic time: no value may be so
+# long, nor a LIKE pattern so involved, that this would get far beyond a statement's time.
+_MAX_VALUE_BYTES = 64 * 1024 * 1024
+_MAX_PATTERN_BYTES = 1_000
+# What all of SQLite in this process may take; a transaction's changed pages stay in memory.
+_MOST_HEAP = 4 << 30
+
+
+def bound_memory() -> int:
+    """Sets the bound for the whole process, once or again, and returns it: half of the machine's
+    memory, at most four gigabytes. A statement that needs more fails and is rolled back."""
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    most = min(half, _MOST_HEAP)
+    apsw.hard_heap_limit(most)
+    return most
 
 
 class Lane:
@@ -60,14 +78,21 @@ class Deadline:
     def start(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
         self.stopped = False
+        # The handler counts steps of the engine, some of which take long: the clock looks too.
+        WATCHDOG.watch(self, self._until)
 
     def clear(self) -> None:
+        WATCHDOG.forget(self)
         self._until = float("inf")
         self.stopped = False
 
     def stop(self) -> None:
         """May be called from any thread."""
         self.stopped = True
+
+    def interrupt(self) -> None:
+        """Stops the statement that runs now, from any thread."""
+        self._db.interrupt()
 
     def _over(self) -> bool:
         return self.stopped or time.monotonic() > self._until
@@ -99,6 +124,7 @@ def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Con
         db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, int(foreign_keys))
         db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+        db.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN_BYTES)
         db.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
         db.pragma("temp_store", 2)
         db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -135,6 +161,8 @@ def explained(error: Exception, doing: str, *, stopped: bool = False) -> Upstrea
         return UpstreamError(
             f"The statement {why}; nothing was changed.", reason="upstream.timeout"
         )
+    if isinstance(error, apsw.NoMemError):
+        return UpstreamError("The statement needs more memory than SQLite may take here.")
     if isinstance(error, apsw.AuthError) or text.startswith("not authorized"):
         return UpstreamError(
             "The statement would do more than it was judged to do: the schema changed meanwhile."

@@ -12,10 +12,12 @@ from pathlib import Path
 import apsw
 
 from gateway.model import Deny, EffectState, Json
+from gateway.upstreams.sql.sqlite.mounts import over_network
 from gateway.upstreams.sql.sqlite.pages import DatabaseFile, sync_folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 RECEIPT = "putback:"
+_CHAIN = 1_000  # calls with row images whose journals are kept for the sake of one without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,10 @@ class Journals:
         self.path = path
         self.folder = folder
         self._plain = plain
+        self._remote: str | None = None  # not looked up yet
+        self._tail: int | None = None
+        self._chained = 0
+        self._same: dict[int, int] = {}
 
     def keepable(self, db: apsw.Connection) -> str | None:
         """Why the journal of a transaction on ``db`` cannot be kept; ``None`` when it can."""
@@ -48,16 +54,30 @@ class Journals:
         mode = str(db.pragma("journal_mode")).lower()
         if mode != "delete":
             return f"the database's journal mode is {mode}, not delete"
-        if int(str(db.pragma("synchronous"))) == 0:
-            return "the database is written without syncing"
-        if str(db.pragma("locking_mode")).lower() != "normal":
-            return "the database is locked exclusively"
+        why = self.unsafe(db)
+        if why is not None:
+            return why
         if self.path.stat().st_dev != self.folder.stat().st_dev:
             return "the folder for kept journals is on another file system"
         return None
 
-    def keep(self, db: apsw.Connection, call: str) -> Kept | Deny:
-        """Links the journal of ``db``'s open transaction."""
+    def unsafe(self, db: apsw.Connection) -> str | None:
+        """Why no write on ``db`` could be taken back, or even rolled back, for sure."""
+        mode = str(db.pragma("journal_mode")).lower()
+        if mode in ("off", "memory"):
+            return f"the database's journal mode is {mode}: a crash would corrupt it"
+        if int(str(db.pragma("synchronous"))) == 0:
+            return "the database is written without syncing"
+        if str(db.pragma("locking_mode")).lower() != "normal":
+            return "the database is locked exclusively"
+        if self._remote is None:
+            self._remote = over_network(self.path) or ""
+        if self._remote:
+            return f"the database lies on a network file system ({self._remote})"
+        return None
+
+    def keep(self, db: apsw.Connection, call: str, *, sync: bool = True) -> Kept | Deny:
+        """Links the journal of ``db``'s open transaction; durably, if it is the only way back."""
         why = self.keepable(db)
         if why is None and not _NAME.fullmatch(call):
             why = "the call's id cannot name a file"
@@ -69,15 +89,42 @@ class Journals:
             kept.discard()
             # The same file under a second name: COMMIT syncs it and removes only its own name.
             os.link(db.filename_journal, kept.path)
-            sync_folder(self.folder)
+            if sync:
+                sync_folder(self.folder)
         except OSError as error:
             return unavailable(f"its journal cannot be kept ({error.strerror})")
         return kept
 
+    def extend(self, db: apsw.Connection, call: str) -> Kept | None:
+        """Links the journal of a call that has row images too, where the call before it can only
+        be taken back as a whole file: so both can come back together. ``None`` where there is no
+        use in it, or no way."""
+        with DatabaseFile(self.path) as file:
+            useful = self._tail == file.counter()
+        if not useful or self._chained > _CHAIN or self.keepable(db) is not None:
+            return None
+        kept = self.keep(db, call, sync=False)
+        return None if isinstance(kept, Deny) else kept
+
+    def landed(self, kept: Kept | None, *, rowwise: bool) -> None:
+        """After a commit: what the next call's journal could be chained to."""
+        self._chained = self._chained + 1 if rowwise else 0
+        self._tail = None if kept is None else kept.counter
+
+    def put_back(self, counter: int, base: int) -> None:
+        """After a revert by journal: the file at ``counter`` is what it was at ``base``, if that
+        is not 0, and can be put back again."""
+        self._same = {counter: base} if base else {}
+        self._tail, self._chained = counter, 0
+
+    def like(self, counter: int) -> int:
+        """The earlier counter of which the file at ``counter`` has every page."""
+        return self._same.get(counter, counter)
+
     def kept(self, told: Mapping[str, Json]) -> Kept | None:
         """The journal that an undo's manifest names, if that is a name ``keep`` could give."""
         name = str(told.get("name", ""))
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or "counter" not in told:
             return None
         return Kept(path=self.folder / name, counter=int(told["counter"]))
 
@@ -109,6 +156,8 @@ class Journals:
     def prune(self, *, receipts: datetime, journals: datetime | None) -> None:
         """Forgets receipts, and journals that a crash left, which are older than given; never one
         that waits to be put back."""
+        for path in self.folder.glob("*.scratch*"):
+            path.unlink(missing_ok=True)
         for suffix, oldest in ((".void", receipts), (".journal", journals)):
             for path in self.folder.glob(f"*{suffix}"):
                 if oldest is not None and path.stat().st_mtime < oldest.timestamp():

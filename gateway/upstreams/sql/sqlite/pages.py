@@ -19,6 +19,7 @@ _MAGIC = bytes.fromhex("d9d505f920a163d7")
 _NOT_YET = bytes(8)
 _HEADER = struct.Struct(">8sIIIII")
 _NUMBER = struct.Struct(">I")
+_SHORT = struct.Struct(">H")
 _SECTOR = 512
 _UNCOUNTED = 0xFFFFFFFF
 _LOCK_BYTE = 0x40000000
@@ -139,6 +140,15 @@ def renewed(pages: Pages, now: bytes) -> Pages:
     return Pages(size=pages.size, count=pages.count, images=images)
 
 
+def overlaid(newer: Pages | None, older: Pages) -> Pages:
+    """The pages of two journals of one file, of which the second ends where the first begins."""
+    if newer is None:
+        return older
+    maps = (older.images, newer.images)
+    images = ChainMap(*(cast(MutableMapping[int, bytes], each) for each in maps))
+    return Pages(size=older.size, count=older.count, images=images)
+
+
 class DatabaseFile:
     """The bytes of a database file, read through SQLite's own file layer: closing a descriptor of
     ours would drop the locks that this process holds on the file."""
@@ -152,6 +162,10 @@ class DatabaseFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.xClose()
+
+    def page_size(self) -> int:
+        (size,) = _SHORT.unpack(self._file.xRead(2, 16))
+        return 65536 if size == 1 else int(size)
 
     def counter(self) -> int:
         return counter_of(self._file.xRead(100, 0))

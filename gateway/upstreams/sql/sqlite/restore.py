@@ -3,8 +3,9 @@ triggers and foreign keys are off, so that exactly the images come back and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import apsw
 
@@ -20,6 +21,7 @@ from gateway.upstreams.sql.sqlite.rows import Key
 # did may have met rows that the call had put in its place; there is just nothing to restore.
 UNDONE = "undone"
 
+_TOLD_ROWS = 1_000
 _TAKEN = frozenset(
     {
         apsw.SQLITE_CONSTRAINT_UNIQUE,
@@ -27,6 +29,12 @@ _TAKEN = frozenset(
         apsw.SQLITE_CONSTRAINT_ROWID,
     }
 )
+
+
+class Ears(Protocol):
+    def conflict(self, conflict: Conflict) -> None: ...
+
+    def rows(self, count: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -89,7 +97,7 @@ def restore(
     on_conflict: OnConflict,
     *,
     foreign_keys: bool,
-    tell: Callable[[Conflict], None],
+    told: Ears,
 ) -> Restored:
     """Restores what can be restored and lists what cannot. Under ``abort`` that is done too, so
     that every conflict is found; the caller rolls back when there is one. ``tell`` hears of each
@@ -100,10 +108,10 @@ def restore(
     keys = catalog.foreign_keys(db) if foreign_keys else []
     while True:
         db.execute("SAVEPOINT holdfast_restore")
-        clean = _apply(db, items) and not orphans.leave_out(db, keys, items)
+        clean = _apply(db, items, told) and not orphans.leave_out(db, keys, items)
         if clean:
             db.execute("RELEASE holdfast_restore")
-            return _told(items, tell)
+            return _told(items, told)
         # Somebody's row stands in the way of a restored one: without it, from the start.
         db.execute("ROLLBACK TO holdfast_restore")
         db.execute("RELEASE holdfast_restore")
@@ -134,7 +142,7 @@ def _touched(image: TableImage, change: Change, now: Row | None, on_conflict: On
     return Item(image, change, now, change.before, why=why, restore=forced)
 
 
-def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
+def _apply(db: apsw.Connection, items: Sequence[Item], told: Ears) -> bool:
     """Puts the before-images back: first all rows that are in the way go, then all come, so that
     swapped unique values meet no one. False when a row of somebody else's was met."""
     chosen = [item for item in items if item.restore]
@@ -144,7 +152,9 @@ def _apply(db: apsw.Connection, items: Sequence[Item]) -> bool:
         rows.delete(db, shape, [_there(shape, i) for i in group if i.now is not None])
     for shape, group in groups:
         inserter = rows.Inserter(db, shape)
-        for item in group:
+        for number, item in enumerate(group, 1):
+            if number % _TOLD_ROWS == 0 or number == len(group):
+                told.rows(number % _TOLD_ROWS or _TOLD_ROWS)
             if item.target is None:
                 continue
             try:
@@ -210,14 +220,14 @@ def _rival(db: apsw.Connection, item: Item) -> Row | None:
     return None
 
 
-def _told(items: Sequence[Item], tell: Callable[[Conflict], None]) -> Restored:
+def _told(items: Sequence[Item], ears: Ears) -> Restored:
     told = Restored()
     for item in items:
         told.rows += item.restore
         told.merged += item.restore and item.target is not item.change.before
         if item.why is not None:
             conflict = item.conflict()
-            tell(conflict)
+            ears.conflict(conflict)
             told.found += 1
             if told.found <= LISTED:
                 told.conflicts.append(conflict)

@@ -55,6 +55,7 @@ class Transaction:
         self._changes = 0
         self._sequence: dict[str, int] = {}
         self._undo: Undo | None = None
+        self._rowwise = False
         self._most = min(limits.max_capture_rows, _ROWS_HELD)
         self.recorder = Recorder(desk.db, {}, max_rows=self._most)
 
@@ -64,6 +65,12 @@ class Transaction:
 
     def begin(self) -> None:
         """Takes the write lock and starts recording. Raises ``UpstreamError``."""
+        why = self._desk.journals.unsafe(self._db)
+        if why is not None:
+            raise UpstreamError(
+                f"Nothing is written here, as it could not be taken back: {why}.",
+                reason="undo.unavailable",
+            )
         try:
             self._db.execute("BEGIN IMMEDIATE")
             keyed = _without_rowid(self._db)
@@ -71,7 +78,10 @@ class Transaction:
         except apsw.Error as error:
             self.rollback()
             raise explained(error, "begin") from error
-        self.recorder = Recorder(self._db, keyed, max_rows=self._most)
+        most = self._most
+        if self._desk.journals.keepable(self._db) is None:
+            most = min(most, self._limits.row_images)
+        self.recorder = Recorder(self._db, keyed, max_rows=most)
         self._changes = self._db.total_changes()
         self.recorder.start()
 
@@ -96,27 +106,27 @@ class Transaction:
         cannot be told apart, so that only the kept journal takes it back."""
         self.recorder.stop()
         done = self._db.total_changes() - self._changes
-        found: list[TableImage] | Deny = []
+        why: Deny | None = None
         if not whole_file and not self.recorder.overflowed:
-            if self.recorder.events < done:
-                return unavailable("not every changed row was seen")
-            found = self._images()
+            seen = self.recorder.events >= done
+            found = self._images() if seen else unavailable("not every changed row was seen")
             if isinstance(found, Deny):
-                return found
-            packed = images.pack(found, max_bytes=self._limits.max_capture_bytes)
-            if packed is not None:
+                why, packed = found, None
+            else:
+                packed = images.pack(found, max_bytes=self._limits.max_capture_bytes)
+            if packed is not None and not isinstance(found, Deny):
                 receipts.write(self._db, self._call, at)
-                return self._captured(found, packed, {})
+                self._kept = self._desk.journals.extend(self._db, self._call)
+                self._rowwise = True
+                return self._captured(found, packed)
         receipts.write(self._db, self._call, at)
         kept = self._desk.journals.keep(self._db, self._call)
         if isinstance(kept, Deny):
-            return kept
+            return why or kept
         self._kept = kept
-        return self._captured([], b"", kept.as_json())
+        return self._captured([], b"")
 
-    def _captured(
-        self, found: list[TableImage], packed: bytes, journal: Mapping[str, Json]
-    ) -> Captured:
+    def _captured(self, found: list[TableImage], packed: bytes) -> Captured:
         undo = Undo(
             upstream=self._upstream,
             kind="sqlite",
@@ -124,7 +134,8 @@ class Transaction:
             manifest={
                 "format": images.FORMAT,
                 "tables": images.manifest_of(found),
-                "journal": dict(journal),
+                "journal": {} if self._kept is None else self._kept.as_json(),
+                "rowwise": self._rowwise,
                 "sequence": self._counters(),
             },
             image=packed,
@@ -135,7 +146,7 @@ class Transaction:
     def rehearse(self, *, foreign_keys: bool) -> Deny | None:
         """See ``Rehearsing``, after ``capture``. Raises ``apsw.Error``."""
         assert self._undo is not None
-        if self._kept is not None:
+        if not self._rowwise and self._kept is not None:
             with DatabaseFile(self._desk.journals.path) as file:
                 return rehearsal.of_journal(file, self._kept)
         undo = (self._call, self._undo)
@@ -200,6 +211,7 @@ class Transaction:
                     f"The database failed while it committed: {error}", proves_no_effect=False
                 ) from error
             else:
+                self._desk.journals.landed(self._kept, rowwise=self._rowwise)
                 self._kept = None
                 return
 

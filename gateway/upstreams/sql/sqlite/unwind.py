@@ -30,6 +30,35 @@ def tighten(db: apsw.Connection, *, foreign_keys: bool) -> None:
     db.pragma("ignore_check_constraints", False)
 
 
+class Tally:
+    """What a watch is told of one revert; ``of`` names the call that is being taken back."""
+
+    def __init__(self, watch: Watch | None, total: int) -> None:
+        self._watch = watch
+        self._total = total
+        self._done = 0
+        self._call = ""
+
+    def of(self, call: str) -> Tally:
+        self._call = call
+        return self
+
+    def rows(self, count: int) -> None:
+        """So many more rows were put back. Rows tried again count once."""
+        self._done = min(self._done + count, self._total)
+        if self._watch is not None:
+            self._watch.progress(self._done, self._total)
+
+    def conflict(self, conflict: Conflict) -> None:
+        if self._watch is not None:
+            self._watch.conflict(self._call, conflict)
+
+
+def rowwise(undo: Undo) -> bool:
+    """Whether the call has row images, beside or instead of a kept journal."""
+    return bool(undo.manifest.get("rowwise", not undo.manifest.get("journal")))
+
+
 def take_back(
     db: apsw.Connection,
     undos: Sequence[tuple[str, Undo]],
@@ -41,10 +70,11 @@ def take_back(
     """One step per call. With ``abort``, a step that is not ``reverted`` leaves every row of every
     step alone."""
     db.execute("SAVEPOINT holdfast_unwind")
-    steps = [_one(db, call, undo, on_conflict, foreign_keys, watch) for call, undo in undos]
+    tally = Tally(watch, sum(_size(undo) for _, undo in undos))
+    steps = [_one(db, call, undo, on_conflict, foreign_keys, tally) for call, undo in undos]
     if on_conflict is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
         db.execute("ROLLBACK TO holdfast_unwind")
-        steps = [_left(step) for step in steps]
+        steps = [left(step) for step in steps]
     db.execute("RELEASE holdfast_unwind")
     return tuple(steps)
 
@@ -55,19 +85,15 @@ def _one(
     undo: Undo,
     on_conflict: OnConflict,
     foreign_keys: bool,
-    watch: Watch | None,
+    tally: Tally,
 ) -> Step:
-    def tell(conflict: Conflict) -> None:
-        if watch is not None:
-            watch.conflict(call, conflict)
-
     images = _images(undo)
     if isinstance(images, str):
         return _failed(call, undo, "revert.not_revertible", images)
     changed = schema_change(db, images)
     if changed is not None:
         return _failed(call, undo, "revert.schema_changed", changed)
-    done = restore(db, images, on_conflict, foreign_keys=foreign_keys, tell=tell)
+    done = restore(db, images, on_conflict, foreign_keys=foreign_keys, told=tally.of(call))
     return Step(
         call=call,
         upstream=undo.upstream,
@@ -79,6 +105,10 @@ def _one(
         reason="revert.conflict" if done.conflicts else None,
         detail=_detail(done),
     )
+
+
+def _size(undo: Undo) -> int:
+    return sum(int(table["rows"]) for table in undo.manifest.get("tables", ()))
 
 
 def _detail(done: Restored) -> str | None:
@@ -93,8 +123,8 @@ def _detail(done: Restored) -> str | None:
 def _images(undo: Undo) -> list[TableImage] | str:
     if undo.kind != "sqlite" or undo.manifest.get("format") != FORMAT:
         return "It was captured in a form that this version does not read."
-    if undo.manifest.get("journal"):
-        return "It can only be taken back alone, as the last change of the file."
+    if not rowwise(undo):
+        return "It has no row images: it can only be taken back as a whole file."
     try:
         return unpack(undo.manifest["tables"], undo.image)
     except ImageDamaged as error:
@@ -111,7 +141,7 @@ def _state(done: Restored, on_conflict: OnConflict) -> str:
     return "partial" if done.rows else "conflict"
 
 
-def _left(step: Step) -> Step:
+def left(step: Step) -> Step:
     if step.state in ("conflict", "failed"):
         return Step(
             call=step.call,

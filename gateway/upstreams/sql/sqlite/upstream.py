@@ -35,6 +35,7 @@ from gateway.upstreams.sql.sqlite.attempt import Reader, Source, SqliteAttempt, 
 from gateway.upstreams.sql.sqlite.connections import (
     Deadline,
     Lane,
+    bound_memory,
     explained,
     open_reader,
     open_writer,
@@ -99,6 +100,7 @@ class SqliteUpstream:
     async def open(self) -> None:
         """Opens all connections and makes the receipt table. Raises ``UpstreamError``."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        bound_memory()
         writer, judging = Lane(f"{self._name}-write"), Lane(f"{self._name}-judge")
         lanes = [writer, judging]
         try:
@@ -170,12 +172,12 @@ class SqliteUpstream:
     def _findings(self, desk: Desk) -> list[Finding]:
         about = f"source {self._name}"
         found: list[Finding] = []
-        mode = str(desk.db.pragma("journal_mode")).lower()
-        if mode in ("off", "memory"):
-            message = f"journal_mode={mode}: a crash can corrupt the database."
+        unsafe = desk.journals.unsafe(desk.db)
+        if unsafe is not None:
+            message = f"Every write will be refused: {unsafe}."
             found.append(Finding(level="error", about=about, message=message))
         why = desk.journals.keepable(desk.db)
-        if why is not None:
+        if why is not None and unsafe is None:
             message = f"Changes of the schema, and very large ones, cannot be taken back: {why}."
             found.append(Finding(level="info", about=about, message=message))
         if not os.access(self._path, os.W_OK):
@@ -241,10 +243,10 @@ class SqliteUpstream:
     ) -> tuple[Reversibility, str | None]:
         if judgement.cls is ActionClass.READ:
             return Reversibility.NONE, None
-        why: str | None = None
-        if judgement.ddl:
-            why = opened.source.desk.journals.keepable(opened.db)
-        else:
+        why = self._journals.keepable(opened.db)
+        if why is not None and not judgement.ddl:
+            # Then only row images are left.
+            why = None
             for table in sorted(judgement.written):
                 shape = catalog.shape(opened.db, table)
                 if shape is not None and not shape.capturable:

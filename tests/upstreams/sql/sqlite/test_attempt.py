@@ -12,6 +12,7 @@ from gateway.errors import UpstreamError
 from gateway.lifecycle import State
 from gateway.model import Action, Deny, EffectState, Permit, Reversibility
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.sqlite.connections import bound_memory
 from tests.upstreams.sql.sqlite.driving import call_of, change, driving, rows_of
 
 SCHEMA = """
@@ -358,7 +359,7 @@ async def test_a_misjudged_write_is_stopped_by_the_second_wall(tmp_path: Path) -
 async def test_a_row_that_cannot_be_told_apart_makes_the_call_irreversible(tmp_path: Path) -> None:
     schema = "CREATE TABLE t(rowid, oid, _rowid_); INSERT INTO t VALUES(1, 2, 3);"
     path = tmp_path / "a.db"
-    async with driving(path, schema) as driver:
+    async with driving(path, f"{schema} PRAGMA journal_mode = wal;") as driver:
         action = await driver.judged("DELETE FROM t")
         assert action.reversibility is Reversibility.IRREVERSIBLE
         assert action.why_irreversible is not None
@@ -367,6 +368,55 @@ async def test_a_row_that_cannot_be_told_apart_makes_the_call_irreversible(tmp_p
             captured = await attempt.capture()
         assert isinstance(captured, Deny)
         assert captured.reason == "undo.unavailable"
+
+
+@pytest.mark.parametrize(
+    ("pragma", "why"),
+    [
+        ("journal_mode = memory", "corrupt"),
+        ("synchronous = off", "without syncing"),
+        ("locking_mode = exclusive", "locked exclusively"),
+    ],
+)
+async def test_nothing_is_written_where_it_could_not_be_taken_back(
+    tmp_path: Path, pragma: str, why: str
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        desk = driver.upstream._here().source.desk
+        await driver.upstream._here().source.writer.run(
+            lambda: desk.db.execute(f"PRAGMA {pragma}").fetchall()
+        )
+        file = path.read_bytes()
+        for sql in ("DELETE FROM p", "CREATE TABLE z(a)"):
+            with pytest.raises(UpstreamError, match=why) as refused:
+                await driver.do(sql)
+            assert refused.value.reason == "undo.unavailable"
+            assert refused.value.proves_no_effect
+        assert path.read_bytes() == file
+        assert [f.level for f in await driver.upstream.check()] == ["error"]
+
+
+async def test_a_statement_that_takes_too_much_memory_fails_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    hungry = (
+        "WITH RECURSIVE g(i, b) AS (SELECT 1, randomblob(999999) UNION SELECT i + 1, "
+        "randomblob(999999) FROM g WHERE i < 400) SELECT count(*) FROM g"
+    )
+    async with driving(path, SCHEMA) as driver:
+        rows = rows_of(path)
+        apsw.hard_heap_limit(apsw.memory_used() + (40 << 20))
+        try:
+            with pytest.raises(UpstreamError, match="memory"):
+                await driver.read(hungry)
+            with pytest.raises(UpstreamError, match="memory"):
+                await driver.do(f"UPDATE p SET n = ({hungry})")
+        finally:
+            bound_memory()
+        assert rows_of(path) == rows
+        assert (await driver.read("SELECT 1")).result is not None
 
 
 async def test_a_file_that_is_gone_is_unreachable(tmp_path: Path) -> None:

@@ -227,19 +227,124 @@ async def test_a_rolled_back_call_keeps_no_journal(tmp_path: Path) -> None:
         assert list(driver.folder.iterdir()) == []
 
 
-async def test_a_session_with_a_change_of_the_schema_comes_back_step_by_step(
+async def test_changes_of_rows_and_of_the_schema_come_back_together(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        before, first_file = rows_of(path), digest(path)
+        done = [
+            await driver.do(sql)
+            for sql in (
+                "DROP VIEW v",
+                "DELETE FROM p WHERE id < 10",
+                "ALTER TABLE c ADD COLUMN extra",
+                "UPDATE c SET extra = 1",
+                "DROP TABLE c",
+                "INSERT INTO p(id, n) VALUES(9999, 1)",
+            )
+        ]
+        # Each journal begins where the next one's ends: the file comes back to the byte.
+        assert [bool(d.undo.manifest["journal"]) for d in done] == [True] * 6
+        after = rows_of(path)
+        steps, back = await driver.revert(*reversed(done))
+        assert {s.state for s in steps} == {"reverted"}
+        assert (rows_of(path), digest(path)) == (before, first_file)
+        assert whole(path) == "ok"
+        assert back is not None
+        again, second = await driver.revert(back)
+        assert again[0].state == "reverted"
+        assert rows_of(path) == after
+        assert second is not None
+        assert (await driver.revert(second))[0][0].state == "reverted"
+        assert digest(path) == first_file
+
+
+async def test_older_calls_come_back_by_row_below_those_that_come_back_as_a_file(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.db"
     async with driving(path, SCHEMA) as driver:
         before = rows_of(path)
         first = await driver.do("DELETE FROM p WHERE id < 10")
+        change(path, "INSERT INTO p(id, n) VALUES(7777, 5)")
         second = await driver.do("DROP TABLE c")
-        steps, _ = await driver.revert(second, first)
-        assert {s.state for s in steps} >= {"failed"}
-        assert (await driver.revert(second))[0][0].state == "reverted"
-        assert (await driver.revert(first))[0][0].state == "reverted"
-        assert rows_of(path) == before
+        third = await driver.do("UPDATE p SET n = -1 WHERE id = 20")
+        after = rows_of(path)
+        steps, back = await driver.revert(third, second, first)
+        assert [s.state for s in steps] == ["reverted"] * 3
+        change(path, "DELETE FROM p WHERE id = 7777")
+        assert {k: v for k, v in rows_of(path).items() if k != "log"} == {
+            k: v for k, v in before.items() if k != "log"
+        }
+        assert whole(path) == "ok"
+        assert back is not None
+        # Somebody wrote since, and this revert can only be taken back as a whole file.
+        again, _ = await driver.revert(back)
+        assert again[0].state == "conflict"
+        assert rows_of(path) != after
+
+
+@pytest.mark.parametrize("mode", list(OnConflict))
+async def test_a_call_below_somebody_elses_write_that_has_no_rows_is_a_conflict(
+    tmp_path: Path, mode: OnConflict
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        first = await driver.do("CREATE TABLE z(a)")
+        change(path, "INSERT INTO p(id, n) VALUES(7777, 5)")
+        second = await driver.do("DELETE FROM p WHERE id = 5")
+        there = rows_of(path)
+        steps, back = await driver.revert(second, first, on_conflict=mode)
+        states = [s.state for s in steps]
+        if mode is OnConflict.ABORT:
+            assert (states, back) == (["skipped", "conflict"], None)
+            assert rows_of(path) == there
+        else:
+            assert states == ["reverted", "conflict"]
+            assert ("z" in rows_of(path)) is True
+            assert len(rows_of(path)["p"]) == len(there["p"]) + 1
+
+
+async def test_a_conflict_among_the_rows_leaves_the_schema_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        first = await driver.do("UPDATE p SET n = 7 WHERE id = 5")
+        change(path, "UPDATE p SET n = 8 WHERE id = 5")
+        second = await driver.do("DROP TABLE c")
+        there, file = rows_of(path), digest(path)
+        steps, back = await driver.revert(second, first)
+        assert ([s.state for s in steps], back) == (["skipped", "conflict"], None)
+        assert steps[1].conflicts[0].now is not None
+        assert (rows_of(path), digest(path)) == (there, file)
+        steps, back = await driver.revert(second, first, on_conflict=OnConflict.FORCE)
+        assert [s.state for s in steps] == ["reverted"] * 2
+        assert "c" in rows_of(path)
+
+
+async def test_one_by_one_calls_come_back_while_nobody_else_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        file = digest(path)
+        done = [await driver.do(f"CREATE TABLE z{n}(a)") for n in range(3)]
+        for each in reversed(done):
+            assert (await driver.revert(each))[0][0].state == "reverted"
+        assert digest(path) == file
+
+
+async def test_a_large_call_keeps_pages_instead_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    limits = SqlLimits(lock_timeout_s=1.0, row_images=20)
+    async with driving(path, SCHEMA, limits=limits) as driver:
+        file = digest(path)
+        small = await driver.do("DELETE FROM c WHERE id <= 20")
+        large = await driver.do("DELETE FROM c")
+        assert large.ran.measured.tables["main.c"].deleted == 280
+        assert [d.undo.manifest["rowwise"] for d in (small, large)] == [True, False]
+        assert (small.undo.manifest["journal"], large.undo.image) == ({}, b"")
+        steps, _ = await driver.revert(large, small)
+        assert [s.state for s in steps] == ["reverted"] * 2
+        assert rows_of(path)["c"] == rows_of(path)["c"]
+        assert whole(path) == "ok"
+        assert digest(path) != file  # rows that came back by row lie elsewhere in the file
 
 
 async def test_a_permit_is_needed(tmp_path: Path) -> None:
