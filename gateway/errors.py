@@ -9,6 +9,7 @@ be read or that the gateway itself failed::
     ├── NotAdmin             valid credentials without the admin right
     ├── NotFound             an id, tool or source that does not exist
     ├── TooLarge, Deadline   the request is over its bounds
+    ├── UnsupportedMedia     a body of a kind that cannot be judged
     ├── StoreUnavailable     our memory cannot be read or written
     │   └── AuditUnavailable     the move could not be recorded
     ├── Overloaded           too many calls at once
@@ -54,6 +55,7 @@ REASONS: dict[str, Reason] = {
         Reason("frozen", 423, "A freeze stops this", retryable=True),
         Reason("too_large", 413, "The request is too large"),
         Reason("deadline", 408, "The request took too long to arrive", retryable=True),
+        Reason("media.unsupported", 415, "The body is of a kind that is not accepted"),
         Reason("limit.rows", 403, "More rows than allowed would change"),
         Reason("approval.required", 202, "A person has to approve this call"),
         Reason("approval.rejected", 403, "A person rejected this call"),
@@ -64,6 +66,7 @@ REASONS: dict[str, Reason] = {
         Reason("idempotency.mismatch", 422, "The key was used for another call"),
         Reason("idempotency.in_progress", 409, "The call with this key is running", retryable=True),
         Reason("idempotency.unknown", 409, "The call with this key has an unknown outcome"),
+        Reason("idempotency.not_kept", 409, "The call ran; its answer was not kept"),
         Reason("upstream.failed", 502, "The target refused or failed"),
         Reason("upstream.timeout", 504, "The target took too long", retryable=True),
         Reason("upstream.unreachable", 502, "The target cannot be reached", retryable=True),
@@ -146,6 +149,10 @@ class SnapshotFailed(HoldfastError):
 
 class ImageDamaged(HoldfastError):
     reason = "revert.not_revertible"
+
+
+class UnsupportedMedia(HoldfastError):
+    reason = "media.unsupported"
 
 
 class UpstreamError(HoldfastError):

@@ -10,7 +10,10 @@ deny contains reason if {
 }
 
 # What the call touches, and what its statements name, even where they only read it.
-named_tables contains effect.name if some effect in input.action.effects
+named_tables contains effect.name if {
+	some effect in input.action.effects
+	not at_a_tool(effect)
+}
 
 named_tables contains table if {
 	some statement in input.action.sql.statements

@@ -31,7 +31,10 @@ hold contains reason if {
 
 # What an allowed call has to keep to. The gateway measures it while the change can still be taken
 # back.
-obligations := object.union(within, {"rehearse": true}) if {
+obligations := object.union(within, {"irreversible": true}) if {
+	changing
+	irreversible_agreed
+} else := object.union(within, {"rehearse": true}) if {
 	changing
 	input.action.class in ["destructive", "ddl", "admin"]
 	input.resource.type in care.rehearse

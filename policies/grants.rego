@@ -33,9 +33,52 @@ everything_granted if {
 granted(effect) if {
 	some role in input.subject.roles
 	some grant in data.roles[role]
+	covers(grant, effect)
+}
+
+covers(grant, effect) if {
+	not at_a_tool(effect)
 	effect.verb in grant.verbs
 	covers_source(grant)
 	covers_table(grant, effect.name)
+}
+
+covers(grant, effect) if {
+	at_a_tool(effect)
+	effect.verb in grant.verbs
+	covers_tool(grant)
+	covers_route(grant, effect.name)
+}
+
+# At a tool, without a way back, every effect needs a grant that says `irreversible: true`.
+irreversible_agreed if {
+	count(input.action.effects) > 0
+	every effect in input.action.effects {
+		agreed(effect)
+	}
+}
+
+agreed(effect) if {
+	at_a_tool(effect)
+	some role in input.subject.roles
+	some grant in data.roles[role]
+	grant.irreversible == true
+	covers(grant, effect)
+}
+
+# Effects of HTTP tools are routes and GraphQL fields, not tables of a database.
+at_a_tool(effect) if effect.kind in ["route", "graphql"]
+
+covers_tool(grant) if "*" in grant.tools
+
+covers_tool(grant) if input.resource.id in grant.tools
+
+covers_route(grant, _) if "*" in grant.routes
+
+# An effect is named after its tool and its route: "crm DELETE /customers/{id}".
+covers_route(grant, name) if {
+	some route in grant.routes
+	name == sprintf("%s %s", [input.resource.id, route])
 }
 
 covers_source(grant) if "*" in grant.sources

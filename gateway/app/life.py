@@ -40,7 +40,7 @@ async def opened(parts: Parts) -> AsyncIterator[Parts]:
         await parts.store.open()
         stack.push_async_callback(parts.policy.close)
         await parts.policy.open()
-        for source in parts.sources.values():
+        for source in (*parts.sources.values(), *parts.tools.values()):
             stack.push_async_callback(source.close)
             await source.open()
         await _report(parts)

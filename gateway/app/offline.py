@@ -35,8 +35,10 @@ async def check(config: Config) -> list[Finding]:
             except ConfigInvalid as error:
                 findings.append(Finding(level="error", about=name, message=error.detail))
         findings += await shared_places(config, parts.sources)
+        for found in await asyncio.gather(*(tool.check() for tool in parts.tools.values())):
+            findings += found
     finally:
-        for source in parts.sources.values():
+        for source in (*parts.sources.values(), *parts.tools.values()):
             await source.close()
         await parts.policy.close()
     return findings

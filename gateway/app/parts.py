@@ -11,6 +11,7 @@ from typing import Protocol
 from ulid import ULID
 
 from gateway.app.imaging import SourceRemains, images_of
+from gateway.app.tools import http_tools
 from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
 from gateway.deciding import Decider, Judges
 from gateway.flights import Timing
@@ -49,7 +50,7 @@ def new_id(kind: str) -> str:
 
 
 class Source(Upstream, ImageReader, Resident, Protocol):
-    """What every SQL source is to the rest of the gateway."""
+    """What every source and tool is to the rest of the gateway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Parts:
     store: SqliteStore
     policy: EmbeddedPolicy | OpaPolicy
     sources: Mapping[str, Source]
+    tools: Mapping[str, Source]
     windows: Windows
     decider: Decider
     pipeline: Pipeline
@@ -77,17 +79,16 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     policy = _policy(config)
-    sources = {
-        name: _source(name, settings, config, images, clock, probe)
-        for name, settings in config.sources.items()
-    }
+    sources = _sources(config, images, clock, probe)
     remains.know(sources)
+    tools = http_tools(config, clock, probe)
+    targets = {**sources, **tools}
     windows = Windows([_window(w) for w in config.freezes])
     decider = Decider(
         policy=policy, judges=_judges(config), windows=windows, store=store, clock=clock
     )
     pipeline = Pipeline(
-        upstreams=sources,
+        upstreams=targets,
         decider=decider,
         store=store,
         clock=clock,
@@ -97,7 +98,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         probe=probe,
     )
     reverter = Reverter(
-        upstreams=sources,
+        upstreams=targets,
         store=store,
         clock=clock,
         new_id=new_id,
@@ -112,11 +113,12 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         store=store,
         policy=policy,
         sources=sources,
+        tools=tools,
         windows=windows,
         decider=decider,
         pipeline=pipeline,
         reverter=reverter,
-        recovery=Recovery(upstreams=sources, store=store, lease=timing.lease, probe=probe),
+        recovery=Recovery(upstreams=targets, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
     )
 
@@ -134,6 +136,13 @@ def _policy(config: Config) -> EmbeddedPolicy | OpaPolicy:
     if config.policy.engine == "opa":
         return OpaPolicy(str(config.policy.url), deadline_s=deadline_s)
     return EmbeddedPolicy(Path(config.policy.path), deadline_s=deadline_s)
+
+
+def _sources(config: Config, spooler: Spooler, clock: Clock, probe: Probe) -> Mapping[str, Source]:
+    return {
+        name: _source(name, settings, config, spooler, clock, probe)
+        for name, settings in config.sources.items()
+    }
 
 
 def _source(

@@ -24,6 +24,7 @@ from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.surfaces import application as http
 from gateway.surfaces.strict_json import JsonBounds
+from gateway.surfaces.uploads import Shelf
 from gateway.surfaces.wiring import Bounds, Gateway
 
 
@@ -67,8 +68,8 @@ def _gateway(parts: Parts) -> Gateway:
         is_admin=admin.matches,
         failures=FailedSignIns(parts.store, parts.clock),
         clock=parts.clock,
-        upstreams={name: "sql" for name in parts.sources},
-        images=parts.sources,
+        upstreams={name: "sql" for name in parts.sources} | {name: "http" for name in parts.tools},
+        images={**parts.sources, **parts.tools},
         may_undo=may_undo,
         new_id=new_id,
         readiness={
@@ -80,7 +81,10 @@ def _gateway(parts: Parts) -> Gateway:
         bounds=Bounds(
             json=JsonBounds(bytes=config.server.max_body_bytes),
             body_total_s=config.server.body_deadline_s,
+            upload_idle_s=config.server.body_idle_s,
         ),
+        uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
+        shelf=Shelf(config.server.max_upload_bytes),
     )
 
 

@@ -86,7 +86,7 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
         server = _Server(
             uvicorn.Config(
                 application(parts),
-                http=protocol(settings.body_deadline_s),
+                http=protocol(settings.header_deadline_s),
                 ws="none",
                 loop="none",
                 lifespan="off",

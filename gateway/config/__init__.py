@@ -30,6 +30,7 @@ from gateway.config.settings import (
     StoreSettings,
     TelemetrySettings,
 )
+from gateway.config.tools import CallSettings, RouteSettings, ToolSettings
 from gateway.config.values import key_bytes
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "AgentSettings",
     "AuditSettings",
+    "CallSettings",
     "ClientSettings",
     "Config",
     "EncryptionSettings",
@@ -45,6 +47,7 @@ __all__ = [
     "IdentitySettings",
     "LimitSettings",
     "PolicySettings",
+    "RouteSettings",
     "RunEnvironment",
     "ScopeSettings",
     "Server",
@@ -52,6 +55,7 @@ __all__ = [
     "SourceSettings",
     "StoreSettings",
     "TelemetrySettings",
+    "ToolSettings",
     "key_bytes",
     "load",
     "parse",

@@ -7,11 +7,12 @@ the file says and what the gateway does cannot be told apart by a trick of the f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import yaml
 
+from gateway.errors import ConfigInvalid
 from gateway.model import Json
 
 Path = tuple[str | int, ...]
@@ -55,6 +56,12 @@ class Scalar:
         )
 
     @property
+    def names_a_secret(self) -> bool:
+        """A variable stands in the value, and none has a default that could pass for a secret."""
+        found = list(_VARIABLE.finditer(self.written))
+        return any(m[1] for m in found) and not any(m[2] for m in found)
+
+    @property
     def default_password(self) -> bool:
         """A default for a variable is a URL with a password in it."""
         return any(m[2] and _PASSWORD_IN_URL.search(m[2]) for m in _VARIABLE.finditer(self.written))
@@ -79,6 +86,34 @@ class Document:
 
     def key_line(self, path: Path) -> int:
         return self.keys.get(path, self.line(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where each key of a configuration stands; without a file, everything is on line 1."""
+
+    file: str = "<text>"
+    document: Document = field(default_factory=Document)
+
+    def invalid(self, faults: Sequence[tuple[Path, str]]) -> ConfigInvalid:
+        """``ConfigInvalid`` with file, line and message of each fault, in the file's order."""
+        found = [
+            Fault(line=self.document.line(path), message=f"{dotted(path)}: {message}")
+            for path, message in faults
+        ]
+        return invalid(self.file, found)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def invalid(file: str, faults: Sequence[Fault]) -> ConfigInvalid:
+    """The error that lists ``faults`` once each, in the order of the file."""
+    ordered = sorted(dict.fromkeys(faults), key=lambda f: f.line)
+    listed = [{"file": file, "line": f.line, "message": f.message} for f in ordered]
+    count = "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
+    return ConfigInvalid(f"The configuration {file} has {count}.", faults=listed)
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from gateway.config.document import Document, Fault, read
+from gateway.config.document import Document, Fault, Places, Scalar, dotted, invalid, read
 from gateway.config.document import Path as KeyPath
 from gateway.config.settings import Config
 from gateway.config.values import SecretMarker
-from gateway.errors import ConfigInvalid
 from gateway.model import Json
 
 # Keys of later versions: an unknown key that says why it is unknown.
 NOT_SERVED: Mapping[KeyPath, str] = {
-    ("tools",): "HTTP tools are",
     ("mcp_servers",): "MCP servers are",
     ("server", "wire_port"): "The PostgreSQL wire protocol is",
 }
 
+_CREDENTIAL = re.compile(r"auth|cookie|token|secret|key|password|session|credential", re.IGNORECASE)
 _WANTS_TYPE = ("int_type", "float_type", "bool_type")
 
 
@@ -36,10 +37,10 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise _invalid(file, [Fault(line=1, message=_why_unreadable(error))]) from None
+        raise invalid(file, [Fault(line=1, message=_why_unreadable(error))]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise _invalid(file, [Fault(line=line, message="the file is not UTF-8")]) from None
+        raise invalid(file, [Fault(line=line, message="the file is not UTF-8")]) from None
     return parse(text, environ, file=file)
 
 
@@ -48,19 +49,12 @@ def parse(text: str, environ: Mapping[str, str], *, file: str = "<text>") -> Con
     document = read(text, environ)
     faults = [*document.faults]
     if document.data is None and faults:
-        raise _invalid(file, faults)
+        raise invalid(file, faults)
     faults += _literal_secrets(document)
     config = _validated(document, faults)
     if config is None or faults:
-        raise _invalid(file, faults)
-    return config
-
-
-def _invalid(file: str, faults: list[Fault]) -> ConfigInvalid:
-    ordered = sorted(dict.fromkeys(faults), key=lambda f: f.line)
-    listed = [{"file": file, "line": f.line, "message": f.message} for f in ordered]
-    count = "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
-    return ConfigInvalid(f"The configuration {file} has {count}.", faults=listed)
+        raise invalid(file, faults)
+    return config.located(Places(file=file, document=document))
 
 
 def _why_unreadable(error: OSError) -> str:
@@ -78,7 +72,7 @@ def _validated(document: Document, faults: list[Fault]) -> Config | None:
         if error["type"] == "misplaced":
             for deeper, message in error["ctx"]["faults"]:
                 at = (*path, *deeper)
-                faults.append(Fault(line=document.line(at), message=f"{_dotted(at)}: {message}"))
+                faults.append(Fault(line=document.line(at), message=f"{dotted(at)}: {message}"))
         else:
             faults.append(_fault(document, error))
     return config
@@ -131,7 +125,8 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
 
 def _suggestion(path: KeyPath) -> str:
     model = _model_at(path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), list(model.model_fields) if model else [], n=1)
+    keys = [key_of(*field) for field in model.model_fields.items()] if model else []
+    close = difflib.get_close_matches(str(path[-1]), keys, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
@@ -139,8 +134,8 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
     model: Any = Config
     for part in path:
         if isinstance(model, type) and issubclass(model, BaseModel):
-            known = model.model_fields.get(str(part))
-            model = known.annotation if known else None
+            known = {key_of(*field): field[1] for field in model.model_fields.items()}
+            model = known[str(part)].annotation if str(part) in known else None
         else:  # the index of a tuple or the name in a dict
             model = typing.get_args(model)[-1 if typing.get_origin(model) is dict else 0]
     return model if isinstance(model, type) and issubclass(model, BaseModel) else None
@@ -152,20 +147,31 @@ def _literal_secrets(document: Document) -> Iterator[Fault]:
         if scalar.default_password:
             yield Fault(
                 line=document.line(path),
-                message=f"{_dotted(path)}: a password must not be the default of a variable",
+                message=f"{dotted(path)}: a password must not be the default of a variable",
+            )
+        if _injected(path) and not _keeps_secrets(path[-1], scalar):
+            yield Fault(
+                line=document.line(path),
+                message=f"{dotted(path)}: a credential must come from the environment: write "
+                '"${SOME_VARIABLE}" where it belongs, without a default',
             )
         if scalar.from_environment or not any(_matches(path, p) for p in patterns):
             continue
         document.unreadable.add(path)
         yield Fault(
             line=document.line(path),
-            message=f"{_dotted(path)}: a secret must come from the environment: write "
+            message=f"{dotted(path)}: a secret must come from the environment: write "
             '"${SOME_VARIABLE}", without a default',
         )
 
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)
+def _injected(path: KeyPath) -> bool:
+    return len(path) == 4 and path[0] == "tools" and path[2] == "headers"
+
+
+def _keeps_secrets(header: str | int, scalar: Scalar) -> bool:
+    """A header that carries credentials needs a variable, whatever words stand around it."""
+    return _CREDENTIAL.search(str(header)) is None or scalar.names_a_secret
 
 
 def _matches(path: KeyPath, pattern: tuple[str, ...]) -> bool:
@@ -178,11 +184,17 @@ def secret_paths(
     model: type[BaseModel] = Config, at: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
     """The key paths of tokens, ``*`` for any index or name."""
-    for name, known in model.model_fields.items():
+    for field, known in model.model_fields.items():
+        name = key_of(field, known)
         if any(isinstance(m, SecretMarker) for m in known.metadata):
             yield (*at, name)
         for inner, path in nested(known.annotation, (*at, name)):
             yield from secret_paths(inner, path)
+
+
+def key_of(name: str, field: FieldInfo) -> str:
+    """The key under which a setting is written."""
+    return field.alias or name
 
 
 def nested(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,12 +10,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import (
     Field,
+    PrivateAttr,
     field_validator,
     model_validator,
 )
 
+from gateway.config.document import Path, Places
 from gateway.config.images import SnapshotSettings
 from gateway.config.shape import Misplaced, Settings, refuse
+from gateway.config.tools import ToolSettings
 from gateway.config.values import (
     BlankIsNone,
     Bytes,
@@ -30,10 +34,12 @@ from gateway.config.values import (
     Token,
     sqlite_path,
 )
+from gateway.errors import ConfigInvalid
 
 FrozenEffect = Literal[
     "read", "write", "destructive", "ddl", "admin",
     "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop",
+    "call",
 ]  # fmt: skip
 
 _SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,7 +53,13 @@ class Server(Settings):
     max_body_bytes: Bytes = 1_048_576
     """The largest request body."""
     body_deadline_s: Seconds = 10.0
-    """Seconds in which a request's body must have arrived."""
+    """Seconds in which a request's JSON body must have arrived."""
+    header_deadline_s: Seconds = 10.0
+    """Seconds in which the head of a request must have arrived."""
+    body_idle_s: Seconds = 30.0
+    """Seconds between two pieces of a body that is not JSON, and for a client to take an answer."""
+    max_upload_bytes: Bytes = 2_147_483_648
+    """Bodies that are not JSON and are under way at the same time, all together."""
     max_connections: Count = 1024
     """Connections and requests at the same time; more are answered 503."""
     drain_s: Seconds = 10.0
@@ -257,8 +269,27 @@ class Config(Settings):
     """Who may call."""
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
     """The databases that are protected, by name."""
+    tools: dict[Name, ToolSettings] = Field(default_factory=dict)
+    """The HTTP tools that are protected, by name."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Logs."""
+
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    def located(self, places: Places) -> Config:
+        """This configuration, knowing the file and the lines that it was read from."""
+        self._places = places
+        return self
+
+    def invalid(self, faults: Sequence[tuple[Path, str]]) -> ConfigInvalid:
+        """The error for faults that only those find who use the settings, by key path."""
+        return self._places.invalid(faults)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Config:
+        shared = self.sources.keys() & self.tools.keys()
+        refuse([(("tools", name), "a source has this name already") for name in sorted(shared)])
+        return self
 
     @model_validator(mode="after")
     def _windows_cover_what_exists(self) -> Config:
@@ -273,5 +304,9 @@ class Config(Settings):
                 if source not in self.sources:
                     where = (*at, "scope", "sources", place)
                     faults.append((where, f"there is no source {source!r}"))
+            for place, tool in enumerate(window.scope.tools):
+                if tool not in self.tools:
+                    where = (*at, "scope", "tools", place)
+                    faults.append((where, f"there is no tool {tool!r}"))
         refuse(faults)
         return self

@@ -19,6 +19,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from gateway.addresses import Ambiguous
+from gateway.hosts import origin_of
+
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SOURCE_SCHEMES = ("sqlite", "postgresql", "postgres")
@@ -198,6 +201,25 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _tool_url(text: str) -> str:
+    try:
+        origin_of(text)
+    except Ambiguous as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[\x20-\x7e]*", value.get_secret_value()) is None:
+        raise ValueError("a header is one line of printable ASCII characters")
+    return value
+
+
+ToolUrl = Annotated[str, AfterValidator(_tool_url)]
+Headers = dict[
+    Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")],
+    Annotated[SecretStr, AfterValidator(_header_value)],
+]
 SourceUrl = Annotated[SecretStr, AfterValidator(_source_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

@@ -23,6 +23,7 @@ from gateway.interfaces.memory import (
     Store,
 )
 from gateway.interfaces.spooling import Spool, Spooler, SpoolFull
+from gateway.interfaces.streams import Incoming, Payload
 from gateway.interfaces.walk import (
     Attempt,
     Captured,
@@ -64,6 +65,8 @@ __all__ = [
     "Guard",
     "Identifier",
     "ImageReader",
+    "Incoming",
+    "Payload",
     "Policy",
     "Probe",
     "Ran",

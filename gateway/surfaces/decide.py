@@ -14,6 +14,7 @@ from gateway.surfaces.answers import answer
 from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
 from gateway.surfaces.endpoint import Access, Endpoint
+from gateway.surfaces.http import described, http_digest
 from gateway.surfaces.sql import sql_digest, sql_request
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
@@ -27,13 +28,6 @@ class Decidable(StrEnum):
     MCP = "mcp"
 
 
-# What a call of a surface consists of, beside ``surface`` and ``tool``.
-_PARTS = {
-    Surface.HTTP: ("method", "path", "query", "headers", "body"),
-    Surface.MCP: ("arguments",),
-}
-
-
 async def decide(gateway: Gateway, visit: Visit) -> Act:
     reason = headers.reason(visit.request)
     fields = Fields(await read_json(visit.request, gateway.bounds))
@@ -43,9 +37,11 @@ async def decide(gateway: Gateway, visit: Visit) -> Act:
         request = sql_request(fields)
         dry_run = fields.flag("dry_run")
         digest = sql_digest(tool, request, dry_run)
+    elif surface is Decidable.HTTP:
+        request, dry_run = described(fields), False
+        digest = http_digest(tool, request)
     else:
-        request = {part: fields.take(part) for part in _PARTS[Surface(surface)]}
-        dry_run = False
+        request, dry_run = {"arguments": fields.take("arguments")}, False
         digest = digest_of(Surface(surface), tool, request)
     fields.end()
     call = Call(

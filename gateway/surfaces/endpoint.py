@@ -40,7 +40,7 @@ class Access(StrEnum):
 class Endpoint:
     """``query``: JSON Schema by parameter. ``body`` and ``answers`` name schemas of
     ``schemas.SCHEMAS``; an answer without one has no JSON body. ``optional_body``: may be
-    absent."""
+    absent. ``any_query``: the query is not ours and is read by the endpoint itself."""
 
     method: str
     path: str
@@ -48,6 +48,7 @@ class Endpoint:
     read: Reader
     summary: str
     query: Mapping[str, Json] = field(default_factory=dict)
+    any_query: bool = False
     headers: tuple[str, ...] = ()
     body: str | None = None
     optional_body: bool = False
@@ -59,7 +60,8 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> Respo
     visit = Visit(request=request)
     try:
         await _admit(gateway, endpoint, visit)
-        visit.query = Query(request.query_params.multi_items(), endpoint.query)
+        if not endpoint.any_query:
+            visit.query = Query(request.query_params.multi_items(), endpoint.query)
         act = await endpoint.read(gateway, visit)
         if visit.admin:
             await gateway.store.record(f"admin.{act.what}", {**act.about, "by": ADMIN})

@@ -15,6 +15,8 @@ MEDIA_TYPE = "application/problem+json"
 
 _RETRY_S = {"frozen": 60, "idempotency.in_progress": 1, "overloaded": 1, "deadline": 1}
 _RETRY_DEFAULT_S = 5
+# Bodies that nobody reads to their end.
+_ENDS = frozenset({"too_large", "deadline", "media.unsupported"})
 
 
 def problem_document(deny: Deny, call: str | None, effect: EffectState) -> dict[str, Json]:
@@ -68,7 +70,8 @@ def problem_of(error: HoldfastError, *, call: str | None = None, doubt: bool = F
     if doubt or (isinstance(error, UpstreamError) and not error.proves_no_effect):
         effect = EffectState.UNKNOWN
     deny = Deny(reason=error.reason, detail=error.detail, extra=error.extra, effect=effect)
-    return problem(deny, call=call)
+    headers = {"Connection": "close"} if error.reason in _ENDS else None
+    return problem(deny, call=call, headers=headers)
 
 
 def internal(*, call: str | None, effect: EffectState) -> Response:

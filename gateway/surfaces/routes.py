@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.surfaces import calls, decide, health, openapi, sql
+from gateway.surfaces import calls, decide, health, http, openapi, sql
 from gateway.surfaces.admin import (
     agents,
     approvals,
@@ -27,6 +27,7 @@ def endpoints() -> tuple[Endpoint, ...]:
     """All of them; where paths overlap, the more exact one first."""
     described = (
         *sql.ENDPOINTS,
+        *http.ENDPOINTS,
         *decide.ENDPOINTS,
         *calls.ENDPOINTS,
         *freezes.ENDPOINTS,

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
 from starlette.responses import Response
 
 from gateway.audit import digest_of
-from gateway.errors import Malformed, NotFound, StoreUnavailable
-from gateway.lifecycle import State
-from gateway.model import Call, CallRecord, Json, Reply, Surface
+from gateway.errors import Malformed, NotFound
+from gateway.model import Call, Json, Surface
 from gateway.surfaces import headers
-from gateway.surfaces.answers import answer
 from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
+from gateway.surfaces.early import respond_async
 from gateway.surfaces.endpoint import Access, Endpoint
 from gateway.surfaces.replies import render
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
-
-_log = logging.getLogger(__name__)
-
-LOOK_AGAIN_S = 0.01
 
 
 async def run_sql(gateway: Gateway, visit: Visit) -> Act:
@@ -52,7 +44,7 @@ async def run_sql(gateway: Gateway, visit: Visit) -> Act:
     async def run() -> Response:
         visit.call, visit.began = call.id, True
         if later:
-            return await _respond_async(gateway, call)
+            return await respond_async(gateway, call, gateway.pipeline.handle(call), render)
         return render(await gateway.pipeline.handle(call))
 
     return Act(what="sql.run", about={"call": call.id}, run=run)
@@ -75,41 +67,6 @@ def sql_digest(source: str, request: dict[str, Json], dry_run: bool) -> str:
     """A rehearsal is another action than the real one: neither replays or approves the other."""
     named = {**request, "dry_run": True} if dry_run else request
     return digest_of(Surface.SQL, source, named)
-
-
-async def _respond_async(gateway: Gateway, call: Call) -> Response:
-    """202 once the call is on record, so that it can be polled; its reply if that comes first."""
-    task = asyncio.create_task(gateway.pipeline.handle(call), name=f"answered early: {call.id}")
-    gateway.tasks.add(task)
-    task.add_done_callback(gateway.tasks.discard)
-    try:
-        while not task.done():
-            record = await gateway.store.call(call.id)
-            if record is not None and record.state in (State.INTENT, State.EXECUTING):
-                task.add_done_callback(_note_failure)
-                return accepted(record)
-            await asyncio.wait([task], timeout=LOOK_AGAIN_S)
-    except StoreUnavailable:
-        # Only the looking failed. What became of the call, its own reply says.
-        return render(await asyncio.shield(task))
-    return render(task.result())
-
-
-def accepted(record: CallRecord) -> Response:
-    """The call runs; ``Location`` is where to ask for its outcome."""
-    call = record.call.id
-    where = f"/calls/{call}"
-    return answer(
-        {"call": call, "state": str(record.state), "effect": "unknown", "location": where},
-        status=202,
-        headers={"Location": where, "Holdfast-Call": call, "Preference-Applied": "respond-async"},
-    )
-
-
-def _note_failure(task: asyncio.Task[Reply]) -> None:
-    # Nobody waits for it any more; the call's row tells the agent, recovery settles it.
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("a call answered early failed: %s", type(task.exception()).__name__)
 
 
 ENDPOINTS = (

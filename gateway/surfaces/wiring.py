@@ -26,6 +26,7 @@ from gateway.pipeline import Judgement
 from gateway.progress import Progress
 from gateway.revert import RevertRequest
 from gateway.surfaces.strict_json import JsonBounds
+from gateway.surfaces.uploads import Shelf
 
 
 class Walk(Protocol):
@@ -104,6 +105,7 @@ class Bounds:
     body_total_s: float = 10.0
     check_s: float = 5.0  # for each part of /readyz
     recheck_s: float = 1.0  # how long an answer of /readyz is good
+    upload_idle_s: float = 30.0  # between two pieces of a body that is not JSON, or of an answer
     watch_poll_s: float = 0.25
     watch_beat_s: float = 15.0
     watch_total_s: float = 600.0
@@ -113,7 +115,8 @@ class Bounds:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """``upstreams``: kind (``sql``, ``http``, ``mcp``) by name. ``readiness``: a check per part
-    that raises ``HoldfastError`` while the part cannot work. ``tasks`` keeps what outlives its
+    that raises ``HoldfastError`` while the part cannot work. ``uploads``: by tool, the most
+    bytes of a body that is not JSON; ``shelf``: where they lie. ``tasks`` keeps what outlives its
     request from being collected."""
 
     pipeline: Walk
@@ -132,5 +135,7 @@ class Gateway:
     readiness: Mapping[str, Callable[[], Awaitable[None]]]
     configured_agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
+    uploads: Mapping[str, int] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=lambda: Shelf(2**31))
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     watching: dict[str, int] = field(default_factory=dict)

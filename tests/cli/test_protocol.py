@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from gateway.cli.protocol import protocol
+from gateway.cli.protocol import RESERVE, protocol
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -73,5 +73,50 @@ async def test_a_request_that_arrives_is_answered_by_the_application() -> None:
 
 async def test_one_connection_too_many_is_overloaded() -> None:
     async with listening(limit=1) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         status, document = await answer(port, REQUEST)
-    assert (status, document["reason"], document["retryable"]) == (503, "overloaded", True)
+        assert (status, document["reason"], document["retryable"]) == (503, "overloaded", True)
+        health = await answer(port, REQUEST.replace(b"GET /", b"GET /healthz"))
+        assert health == (200, "fine")
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.05)
+        assert await answer(port, REQUEST) == (200, "fine")
+
+
+async def test_beyond_the_reserve_nobody_is_answered() -> None:
+    async with listening(limit=1) as port:
+        writers = [
+            (await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(RESERVE + 1)
+        ]
+        health = REQUEST.replace(b"GET /", b"GET /healthz")
+        status, document = await answer(port, health)
+        assert (status, document["reason"]) == (503, "overloaded")
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_an_answer_before_the_end_of_the_body_arrives_whole_and_ends_the_connection() -> None:
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 400000000\r\n\r\n")
+        writer.write(b"x" * 1_000_000)
+        async with asyncio.timeout(5):
+            answered = await reader.read()
+        assert b"connection: close" in answered
+        assert answered.endswith(b"fine")
+        writer.close()
+
+
+async def test_refusals_come_after_the_answers_that_are_due() -> None:
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST * 3 + b"BROKEN\r\n\r\n" + REQUEST)
+        async with asyncio.timeout(5):
+            answered = await reader.read()
+        assert [line.split()[1] for line in answered.split(b"\r\n") if b"HTTP/1.1 " in line] == [
+            *[b"200"] * 3,
+            b"400",
+        ]
+        writer.close()

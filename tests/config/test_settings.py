@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.config import Config, parse
-from gateway.config.loading import nested
+from gateway.config.loading import key_of, nested
 from gateway.config.values import shown_duration
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
@@ -24,7 +24,8 @@ Path_ = tuple[str, ...]
 
 def settings(model: type[BaseModel] = Config, at: Path_ = ()) -> Iterator[tuple[Path_, FieldInfo]]:
     """Every key path, ``*`` for a name or an index."""
-    for name, known in model.model_fields.items():
+    for field, known in model.model_fields.items():
+        name = key_of(field, known)
         yield (*at, name), known
         for inner, path in nested(known.annotation, (*at, name)):
             yield from settings(inner, path)
@@ -43,7 +44,7 @@ def documented(node: yaml.Node, at: Path_ = ()) -> Iterator[tuple[Path_, int, st
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
-        named = at in {("sources",)}
+        named = at in {("sources",), ("tools",)}
         path = (*at, "*" if named else key.value)
         scalar = value.value if isinstance(value, yaml.ScalarNode) else None
         yield path, key.start_mark.line, scalar
@@ -69,7 +70,7 @@ def test_the_example_says_the_default(path: Path_) -> None:
     known = SETTINGS[path]
     line, value = DOCUMENTED[path]
     comment = comment_above(line)
-    if list(nested(known.annotation, ())) and path not in {("freezes",), ("sources",)}:
+    if list(nested(known.annotation, ())) and path not in {("freezes",), ("sources",), ("tools",)}:
         return  # a section: its keys say theirs
     if known.is_required():
         assert "Required" in comment
@@ -97,7 +98,7 @@ def as_written(value: object) -> str:
 
 
 def test_nothing_in_the_example_is_unknown() -> None:
-    named = {path for path in DOCUMENTED if path[0] != "sources" or len(path) != 2}
+    named = {path for path in DOCUMENTED if path[0] not in ("sources", "tools") or len(path) != 2}
     assert named <= set(SETTINGS)
 
 

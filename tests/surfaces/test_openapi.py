@@ -31,8 +31,9 @@ async def test_every_route_is_described_and_every_description_is_a_route(home: H
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
-    assert operations(document) == served
-    assert len(served) == len(endpoints())
+    described = {(method, path) for method, path in operations(document) if method != "HEAD"}
+    assert described == served
+    assert len(served) == len([e for e in endpoints() if e.method != "HEAD"])
 
 
 async def test_every_reference_leads_to_a_schema(home: House) -> None:

@@ -1,1 +1,0 @@
-"""Schema changes and their way back: DROP by quarantine, everything else by a proven inverse."""
