@@ -142,4 +142,5 @@ def rows_tell_all(action: Action) -> bool:
     if action.tool_class is not ToolClass.TRANSACTIONAL:
         return False
     by_rows = action.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE)
+    by_rows = by_rows and action.name != "truncate"  # which may also set sequences back
     return by_rows and action.reversibility is Reversibility.EXACT

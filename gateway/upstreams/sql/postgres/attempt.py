@@ -3,7 +3,7 @@ by permit or rolled back."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 
@@ -16,25 +16,31 @@ from gateway.model import (
     Deny,
     EffectState,
     Json,
+    Measured,
     OnConflict,
     Outcome,
     Permit,
     Reversibility,
+    RowCounts,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.capture import Capture, Hint
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
+from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
+from gateway.upstreams.sql.postgres.ddl.working import SchemaWork
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent, measured
 from gateway.upstreams.sql.postgres.failures import upstream_error
+from gateway.upstreams.sql.postgres.fitness import Unfit
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.postgres.results import TypeNames
-from gateway.upstreams.sql.postgres.session import Session, TooMuch
-from gateway.upstreams.sql.postgres.sink import opening
+from gateway.upstreams.sql.postgres.session import Reply, Session, TooMuch
+from gateway.upstreams.sql.postgres.sink import Sink, opening
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
+from gateway.upstreams.sql.postgres.written import Written
 from gateway.upstreams.sql.rehearsed import cannot, inexact
 
 
@@ -42,13 +48,14 @@ from gateway.upstreams.sql.rehearsed import cannot, inexact
 class Line:
     """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
     where the server infers them. ``prepared``: its name on the session that judged it. ``near``:
-    where its rows should be."""
+    where its rows should be. ``change``: set where it changes the schema or clears tables."""
 
     verb: str
     text: str
     types: tuple[int, ...] = ()
     prepared: str | None = None
     near: Near | None = None
+    change: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +98,11 @@ class PostgresAttempt:
         self._extent: Extent | None = None
         self._result: dict[str, Json] = {}
         self._undo: Undo | None = None
+        spool = opening(around.spooler, open_until, most=around.limits.max_capture_bytes)
+        self._spool = spool
+        self._work = SchemaWork(
+            session, around.peers, Sink(spool), limits=around.limits, replica=around.replica
+        )
 
     async def read(self) -> Outcome:
         """Runs behind READ ONLY and ends with ROLLBACK, whatever the statement was."""
@@ -126,9 +138,13 @@ class PostgresAttempt:
             self._around.probe("postgres.ran")
             async with self._around.peers() as peer:
                 extent_seen = await measured(self._extent, peer)
+            extent_seen = _with(extent_seen, self._work.counts)
         except TooMuch:
             too_large = self._too_large()
             raise UpstreamError(too_large.detail, reason=too_large.reason) from None
+        except (NoWayBack, Unfit) as error:
+            detail = f"This cannot be undone exactly: {str(error).rstrip('.')}. Nothing changed."
+            raise UpstreamError(detail, reason="undo.unavailable") from error
         except psycopg.Error as error:
             raise upstream_error(error, self._around.source) from error
         return Ran(measured=extent_seen, result=self._result)
@@ -146,6 +162,10 @@ class PostgresAttempt:
             )
             return Captured(undo=undo, receipt=self._xid)
         try:
+            if self._work.used:
+                found = await self._work.undo(self._around.source, self._xid, self._extent)
+                self._around.probe("postgres.captured")
+                return found if isinstance(found, Deny) else Captured(undo=found, receipt=self._xid)
             async with self._around.peers() as peer:
                 captured = await Capture(
                     self._around.source,
@@ -153,11 +173,7 @@ class PostgresAttempt:
                     peer,
                     limits=self._around.limits,
                     replica=self._around.replica,
-                    spool=opening(
-                        self._around.spooler,
-                        self._open_until,
-                        most=self._around.limits.max_capture_bytes,
-                    ),
+                    spool=self._spool,
                     hint=self._hint(),
                 ).take(self._extent, self._xid)
         except psycopg.Error as error:
@@ -168,6 +184,10 @@ class PostgresAttempt:
         return captured
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:
+        if self._work.used:
+            # It holds locks that keep the second connection from looking.
+            why = "nobody else can read what a TRUNCATE or a schema change holds"
+            return cannot(f"{why}.") if demanded else None
         assert self._undo is not None
         assert self._extent is not None
         own, around = self._session, self._around
@@ -209,14 +229,21 @@ class PostgresAttempt:
         limits = self._around.limits
         results: list[dict[str, Json]] = []
         for line in lines:
-            reply = await self._session.extended(
-                line.text,
-                self._job.params[: len(line.types)],
-                types=line.types,
-                prepared=line.prepared,
-                max_rows=limits.max_result_rows,
-                max_bytes=limits.max_result_bytes,
-            )
+
+            async def verbatim(line: Line = line) -> Reply:
+                return await self._session.extended(
+                    line.text,
+                    self._job.params[: len(line.types)],
+                    types=line.types,
+                    prepared=line.prepared,
+                    max_rows=limits.max_result_rows,
+                    max_bytes=limits.max_result_bytes,
+                )
+
+            if line.change is None or self._job.irreversible is not None:
+                reply = await verbatim()
+            else:
+                reply = await self._work.run(line.change, verbatim)
             results.append(await self._around.types.render(self._session, line.verb, reply))
         return results[0] if len(results) == 1 else {"results": list(results)}
 
@@ -243,6 +270,12 @@ class PostgresAttempt:
             detail=f"The result is over {limits.max_result_rows} rows or "
             f"{limits.max_result_bytes} bytes. Ask for less: a LIMIT, fewer columns, an aggregate.",
         )
+
+
+def _with(measured: Measured, counts: Mapping[str, RowCounts]) -> Measured:
+    """Tables that were cleared were cleared whole."""
+    cleared = any(c.deleted > 10 for c in counts.values())
+    return Measured(tables={**counts, **measured.tables}, share=1.0 if cleared else measured.share)
 
 
 def _failed(refusal: Deny) -> Outcome:

@@ -66,6 +66,7 @@ class _Out:
         self._skip = len(HEADER) if binary else 0
         self._end = TRAILER if binary else b""  # no message is empty
         self._size = 0
+        self._over = False  # the last row has been read
         self._poll = select.poll()
         self._poll.register(pgconn.socket, select.POLLIN)
 
@@ -101,6 +102,7 @@ class _Out:
             elif length == 0:
                 self._wait()
             else:
+                self._over = True
                 break
         self._give(buffer)
 
@@ -150,7 +152,7 @@ class _Out:
         """Cancels and reads on until the session can be used again."""
         self.stop.clear()
         self._pgconn.get_cancel().cancel()
-        while True:
+        while not self._over:
             length, _ = self._pgconn.get_copy_data(1)
             if length == 0:
                 self._poll.poll(_POLL_MS)

@@ -46,13 +46,15 @@ class JudgedStatement:
     """One statement, to be sent verbatim as its own extended-protocol message. ``param_types``:
     one for each ``$n`` from the call's parameters that goes with it, 0 where the server infers
     the type. ``statement_name``: of the prepared statement on the judging connection, when one
-    was asked for and can be executed as such. ``near``: where its rows should be."""
+    was asked for and can be executed as such. ``near``: where its rows should be. ``change``: what
+    the text says of a schema change or TRUNCATE, ``None`` for everything else."""
 
     verb: str
     sql: str
     param_types: tuple[int, ...]
     statement_name: str | None
     near: Near | None = None
+    change: Written | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +212,7 @@ def _part_of(
         if resolved and written.asks == written.sql
         else None,
         near=written.near,
+        change=written if written.schema_change or written.verb == "truncate" else None,
     )
     return _Part(
         cls=_class(written, effects), verbs=verbs, effects=effects, statement=statement, run=run

@@ -37,6 +37,16 @@ def named(statement: Any) -> Found | Deny | None:
     return None if find is None else find(statement)
 
 
+def alters(statement: Any) -> tuple[str, ...]:
+    """The kinds of change that an ALTER TABLE makes."""
+    if name_of(statement) != "AlterTableStmt":
+        return ()
+    return tuple(
+        pg.AlterTableType.Name(c.alter_table_cmd.subtype).removeprefix("AT_")
+        for c in statement.cmds
+    )
+
+
 def fresh(relation: Any, kind: str) -> Named:
     """The relation that a CREATE makes."""
     return _named("create", kind, relation, is_fresh=True)
@@ -59,6 +69,7 @@ def _named(
         columns=columns,
         bounded=bounded,
         fresh=is_fresh,
+        only=not relation.inh,
     )
 
 

@@ -31,7 +31,11 @@ from gateway.upstreams.sql.postgres.capture import Capture
 from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
 from gateway.upstreams.sql.postgres.conflicts import conflicts
 from gateway.upstreams.sql.postgres.copying import Segments
-from gateway.upstreams.sql.postgres.extent import baseline, extent
+from gateway.upstreams.sql.postgres.ddl.records import KIND as SCHEMA
+from gateway.upstreams.sql.postgres.ddl.records import Part, Parts, parts_of
+from gateway.upstreams.sql.postgres.ddl.reverting import take_back
+from gateway.upstreams.sql.postgres.ddl.sequences import Reset, put_back
+from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
 from gateway.upstreams.sql.postgres.images import TableImage, decode
@@ -88,6 +92,8 @@ class PostgresUnwinding:
         self._prefix = f"hf_{secrets.token_hex(6)}_"
         self._receipt = ""
         self._steps: tuple[Step, ...] = ()
+        self._backs: list[Part] = []  # newest call first, like the steps
+        self._resets: list[Reset] = []
         self._watch: Watch | None = None
         self._made: tuple[Restore, ...] = ()
 
@@ -120,7 +126,9 @@ class PostgresUnwinding:
     async def capture(self) -> Captured | Deny:
         try:
             found = await extent(self._session, self._baseline, own_temporary=True)
-            return await Capture(
+            if self._backs:
+                return self._schema_undo(found)
+            captured = await Capture(
                 self._source,
                 self._session,
                 self._seat.peer,
@@ -130,6 +138,7 @@ class PostgresUnwinding:
                     self._seat.spooler, self._open_until, most=self._limits.max_capture_bytes
                 ),
             ).take(found, self._receipt)
+            return captured if isinstance(captured, Deny) else self._with_resets(captured)
         except psycopg.Error as error:
             raise upstream_error(error, self._source) from error
 
@@ -141,6 +150,24 @@ class PostgresUnwinding:
         )
         self._probe("postgres.unwind.committed")
         return outcome
+
+    def _schema_undo(self, found: Extent) -> Captured | Deny:
+        if found.tables:
+            names = ", ".join(table.resource for table in found.tables)
+            return Deny(
+                reason="undo.unavailable",
+                detail=f"This takes back changes of the schema and of rows of {names} at once, "
+                "which could not be redone. Take these calls back one by one.",
+            )
+        undo = Parts(parts=tuple(self._backs)).undo(
+            self._source, self._receipt, Reversibility.EXACT
+        )
+        return Captured(undo=undo, receipt=self._receipt)
+
+    def _with_resets(self, captured: Captured) -> Captured:
+        resets = [reset.as_json() for reset in self._resets]
+        manifest = {**captured.undo.manifest, "resets": resets}
+        return replace(captured, undo=replace(captured.undo, manifest=manifest))
 
     # --- one call -------------------------------------------------------------------------
 
@@ -160,12 +187,18 @@ class PostgresUnwinding:
         try:
             if undo.reversibility is Reversibility.IRREVERSIBLE:
                 raise _Failed("revert.not_revertible", "The call ran without a way back.")
-            images = decode(undo)
+            images: Sequence[TableImage] = ()
+            if undo.kind == SCHEMA:
+                step = await self._schema_back(step, parts_of(undo))
+            else:
+                images = decode(undo)
             if images:
                 names = ", ".join(image.resource for image in images)
                 step = replace(step, action=f"restore rows of {names}")
                 segments = Segments(self._seat.spooler.read(undo))
                 step = await self._take_back(step, number, images, segments)
+            if step.state in ("reverted", "partial"):
+                step = await self._sequences_back(step, undo)
         except _Failed as error:
             step = replace(step, state="failed", reason=error.reason, detail=error.detail)
         except ImageDamaged as error:
@@ -177,10 +210,42 @@ class PostgresUnwinding:
                 reason="revert.schema_changed",
                 detail=f"A row does not fit into its table any more: {error.diag.message_primary}.",
             )
-        if step.state == "failed":
+        if step.state == "failed" or (undo.kind == SCHEMA and step.state == "conflict"):
             await self._session.run("ROLLBACK TO SAVEPOINT call")
         await self._session.run("RELEASE SAVEPOINT call")
         return step
+
+    async def _schema_back(self, step: Step, parts: Sequence[Part]) -> Step:
+        """All parts of one call or none."""
+        names = ", ".join(dict.fromkeys(name for part in parts for name in part.names))
+        step = replace(step, action=f"undo {parts[0].verb if parts else 'nothing'} of {names}")
+        backs: list[Part] = []
+        restored = 0
+        for part in reversed(parts):
+            back = await take_back(self._session, part)
+            if back.failed is not None:
+                raise _Failed("revert.schema_changed", back.failed)
+            if back.conflicts:
+                for conflict in back.conflicts:
+                    if self._watch is not None:
+                        self._watch.conflict(step.call, conflict)
+                return replace(
+                    step,
+                    state="conflict",
+                    conflicts=tuple(back.conflicts[:LISTED]),
+                    more=max(0, len(back.conflicts) - LISTED),
+                    reason="revert.conflict",
+                )
+            backs.append(back.part)
+            restored += back.restored
+        self._backs += backs
+        return replace(step, restored=restored)
+
+    async def _sequences_back(self, step: Step, undo: Undo) -> Step:
+        wanted = [Reset.from_json(reset) for reset in undo.manifest.get("resets", ())]
+        done = await put_back(self._session, wanted)
+        self._resets += done
+        return replace(step, restored=step.restored + len(done))
 
     async def _take_back(
         self, step: Step, number: int, images: Sequence[TableImage], segments: Segments

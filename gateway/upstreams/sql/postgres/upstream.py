@@ -34,6 +34,7 @@ from gateway.upstreams.sql.postgres.attempt import (
     Surroundings,
     parameters,
 )
+from gateway.upstreams.sql.postgres.ddl.foreseeing import Foreseen, foresee
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.images import decode
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
@@ -60,6 +61,7 @@ class _Facts:
     grammar: Grammar
     judged: Judged
     params: tuple[bytes | None, ...]
+    foreseen: Foreseen
 
 
 class PostgresUpstream:
@@ -175,19 +177,25 @@ class PostgresUpstream:
         judged = await self._judged(grammar)
         if isinstance(judged, Deny):
             return judged
-        return self._action(call, _Facts(grammar=grammar, judged=judged, params=params))
+        found, foreseen = judged
+        return self._action(
+            call, _Facts(grammar=grammar, judged=found, params=params, foreseen=foreseen)
+        )
 
-    async def _judged(self, grammar: Grammar) -> Judged | Deny:
+    async def _judged(self, grammar: Grammar) -> tuple[Judged, Foreseen] | Deny:
         try:
             async with self._agents.session() as session:
                 await session.run("BEGIN READ ONLY")
-                return await self._judge.server(session.connection, grammar)
+                judged = await self._judge.server(session.connection, grammar)
+                if isinstance(judged, Deny):
+                    return judged
+                return judged, await foresee(session, [run.change for run in judged.runs])
         except psycopg.Error as error:
             raise upstream_error(error, self._name) from error
 
     def _action(self, call: Call, facts: _Facts) -> Action:
         judged = facts.judged
-        why = _why_irreversible(judged)
+        why = facts.foreseen.irreversible
         if judged.cls is ActionClass.READ:
             reversibility = Reversibility.NONE
         elif why is not None:
@@ -256,6 +264,7 @@ class PostgresUpstream:
                     types=run.param_types,
                     prepared=run.statement_name,
                     near=run.near,
+                    change=run.change,
                 )
                 for run in again.runs
             )
@@ -322,12 +331,3 @@ class PostgresUpstream:
                 return await page(session, decode(undo), pieces, offset, limit)
         except psycopg.Error as error:
             raise upstream_error(error, self._name) from error
-
-
-def _why_irreversible(judged: Judged) -> str | None:
-    """Only rows can be put back: known before anything runs."""
-    if any(effect.verb == "truncate" for effect in judged.effects):
-        return "TRUNCATE removes rows without a trace that they could be restored from"
-    if judged.cls in (ActionClass.DDL, ActionClass.ADMIN):
-        return "changes of the schema are not captured"
-    return None

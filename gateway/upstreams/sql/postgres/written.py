@@ -11,7 +11,8 @@ from gateway.upstreams.sql.postgres.nearby import Near
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """A relation (or schema) that a schema statement names. ``schema`` is ``None`` where none is
-    written. ``fresh``: made by the statement, so that it need not exist."""
+    written. ``fresh``: made by the statement, so that it need not exist. ``only``: ONLY stands
+    before it."""
 
     verb: str
     kind: str
@@ -20,6 +21,7 @@ class Named:
     columns: tuple[str, ...] = ()
     bounded: bool = True
     fresh: bool = False
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class Written:
     left out.
     ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
     type, or that of text where the statement does not use it. ``near``: where the rows that it
-    changes should be.
+    changes should be. ``restarts``: RESTART IDENTITY. ``alters``: the kinds of change that an ALTER
+    TABLE makes, in the grammar's words.
     """
 
     sql: str
@@ -52,6 +55,8 @@ class Written:
     changes: tuple[Change, ...] = ()
     named: tuple[Named, ...] = ()
     cascades: bool = False
+    restarts: bool = False
+    alters: tuple[str, ...] = ()
     functions: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     relations: frozenset[str] = frozenset()

@@ -1,0 +1,1 @@
+"""Schema changes and their way back: DROP by quarantine, everything else by a proven inverse."""

@@ -1,0 +1,115 @@
+"""A DROP, done by quarantine: tried first in a savepoint, where it gives the agent's answer or
+error, then taken back there and done without losing anything."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+import psycopg
+
+from gateway.upstreams.sql.postgres.ddl.closure import Gone, Seed, closure
+from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack, Plan, Quarantine
+from gateway.upstreams.sql.postgres.ddl.records import Part
+from gateway.upstreams.sql.postgres.ddl.shape import (
+    Difference,
+    Scope,
+    Shape,
+    plain_names,
+    shape,
+)
+from gateway.upstreams.sql.postgres.failures import lost
+from gateway.upstreams.sql.postgres.session import Reply, Session
+
+_LOCKABLE = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY (%s::int8[]::oid[]) AND c.relkind IN ('r', 'p') ORDER BY 1"""
+
+
+async def planned(
+    session: Session, found: Sequence[Seed], *, cascades: bool = True
+) -> tuple[Plan, list[Gone]]:
+    """What a DROP of ``found`` would be here and now. Changes nothing. Raises ``NoWayBack``."""
+    gone = await closure(session, found, cascades=cascades)
+    return await Quarantine(session, gone, secrets.token_hex(6)).plan(), gone
+
+
+async def drop(
+    session: Session,
+    found: Sequence[Seed],
+    *,
+    tried: Callable[[], Awaitable[Reply]],
+) -> tuple[Reply, Part | None]:
+    """``tried`` runs the agent's statement verbatim. ``None`` where nothing was there to drop.
+    Raises ``NoWayBack``, or what the server says to the statement itself."""
+    await session.run("SAVEPOINT tried")
+    reply = await tried()
+    await session.run("ROLLBACK TO SAVEPOINT tried")
+    if not found:
+        return reply, None
+    async with plain_names(session):
+        return reply, await put_away(session, found, verb="drop")
+
+
+async def put_away(session: Session, found: Sequence[Seed], *, verb: str) -> Part:
+    """Puts ``found`` and all that depends on it into quarantine. The search path is empty."""
+    tables = [g.oid for g in await closure(session, found) if g.catalog == "pg_class"]
+    for (name,) in await session.rows(_LOCKABLE, tables):
+        await _changed(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
+    plan, gone = await planned(session, found)
+    before = await shape(session, plan.scope)
+    for statement in plan.redo:
+        await _changed(session, statement)
+    after = await shape(session, plan.scope)
+    await _alone(session, found, gone)
+    if plan.prove:
+        # The places belong to the capture role: only that can give them up.
+        await prove(session, [s for s in plan.undo if s not in plan.leave], plan.scope, before)
+    return Part(
+        verb=verb,
+        names=tuple(sorted(_names(plan, gone, found))),
+        undo=tuple(plan.undo),
+        redo=tuple(plan.redo),
+        scope=plan.scope,
+        difference=Difference.between(before, after),
+        moved=tuple(plan.moved),
+        places=tuple(plan.places),
+    )
+
+
+async def prove(session: Session, undo: Sequence[str], scope: Scope, before: Shape) -> None:
+    """Takes it back in a savepoint and compares with how it was. Raises ``NoWayBack``."""
+    await session.run("SAVEPOINT proving")
+    for statement in undo:
+        await _changed(session, statement)
+    there = await shape(session, scope)
+    await session.run("ROLLBACK TO SAVEPOINT proving")
+    if there != before:
+        raise NoWayBack("taking it back was tried and did not give what was there before")
+
+
+async def _changed(session: Session, statement: str) -> None:
+    try:
+        await session.run(statement)
+    except psycopg.Error as error:
+        if lost(error) or isinstance(
+            error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
+        ):
+            raise
+        raise NoWayBack(
+            f"the agents' role cannot do what the quarantine needs ({error.diag.message_primary})"
+        ) from error
+
+
+async def _alone(session: Session, found: Sequence[Seed], gone: Sequence[Gone]) -> None:
+    """Nothing that stays may depend on what lies in quarantine."""
+    left = {(g.catalog, g.oid, g.sub) for g in gone}
+    for one in await closure(session, found):
+        if (one.catalog, one.oid, one.sub) not in left:
+            raise NoWayBack(f"{one.identity} came to depend on it in this moment; send it again")
+
+
+def _names(plan: Plan, gone: Sequence[Gone], found: Sequence[Seed]) -> list[str]:
+    wanted = {(s.catalog, s.oid) for s in found} | {("pg_class", m.oid) for m in plan.moved}
+    return [g.identity for g in gone if (g.catalog, g.oid) in wanted and not g.sub]

@@ -1,0 +1,148 @@
+"""Taking schema changes back: only what still looks as the call left it, and only if everything
+looks afterwards as it did before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from gateway.model import Conflict, Json
+from gateway.upstreams.sql.postgres.ddl.quarantine import Moved
+from gateway.upstreams.sql.postgres.ddl.records import Part
+from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape
+from gateway.upstreams.sql.postgres.failures import lost
+from gateway.upstreams.sql.postgres.session import Session
+
+_TAKEN = """
+SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident(w.schema)) IS NULL,
+  CASE WHEN w.kind IN ('function', 'procedure', 'aggregate') THEN
+         (SELECT p.oid::int8 FROM pg_catalog.pg_proc m
+            JOIN pg_catalog.pg_proc p ON p.proname = m.proname AND p.proargtypes = m.proargtypes
+            JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+           WHERE m.oid = w.moved::oid AND n.nspname = w.schema)
+       WHEN w.kind = 'type' THEN
+         (SELECT t.oid::int8 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n
+             ON n.oid = t.typnamespace WHERE n.nspname = w.schema AND t.typname = w.name)
+       WHEN w.kind = 'statistics' THEN
+         (SELECT x.oid::int8 FROM pg_catalog.pg_statistic_ext x JOIN pg_catalog.pg_namespace n
+             ON n.oid = x.stxnamespace WHERE n.nspname = w.schema AND x.stxname = w.name)
+       WHEN w.kind = 'schema' THEN
+         (SELECT n.oid::int8 FROM pg_catalog.pg_namespace n WHERE n.nspname = w.name)
+       ELSE (SELECT c.oid::int8 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+             ON n.oid = c.relnamespace WHERE n.nspname = w.schema AND c.relname = w.name) END
+FROM ROWS FROM (unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]), unnest(%s::int8[]))
+  AS w(kind, schema, name, moved)"""
+
+
+@dataclass(slots=True)
+class Back:
+    """What became of one part: what takes this back in turn, or what stood in the way."""
+
+    part: Part
+    restored: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    failed: str | None = None
+
+
+async def take_back(session: Session, part: Part) -> Back:
+    """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
+    The search path of ``session`` is empty."""
+    now = await shape(session, part.scope)
+    conflicts = _changed(part, now)
+    if not part.back:
+        conflicts += await _taken(session, part.moved)
+    if conflicts:
+        return Back(part, conflicts=conflicts)
+    try:
+        for statement in part.undo:
+            await session.run(statement)
+    except psycopg.Error as error:
+        if lost(error) or isinstance(
+            error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
+        ):
+            raise
+        if isinstance(error, psycopg.IntegrityError):
+            return Back(part, conflicts=[_refused(part, error)])
+        return Back(part, failed=f"The server says: {error.diag.message_primary}.")
+    wrong = _wrong(part, now, await shape(session, part.scope))
+    if wrong:
+        return Back(part, failed=f"It did not come back as it was: {', '.join(wrong)}.")
+    return Back(part.swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
+
+
+def _changed(part: Part, now: Shape) -> list[Conflict]:
+    before, after = part.difference.before, part.difference.after
+    return [
+        Conflict(
+            resource=_resource(part, key),
+            key={"part": key},
+            before=before.get(key),
+            after=after.get(key),
+            now=now.get(key),
+            why="changed",
+        )
+        for key in part.difference.parts
+        if now.get(key) != after.get(key)
+    ]
+
+
+def _wrong(part: Part, now: Shape, then: Shape) -> list[str]:
+    """Parts that are not as before the call; what others changed since stays as they left it."""
+    before = part.difference.before
+    ours = set(part.difference.parts)
+    keys = {**now, **then}
+    return [
+        key for key in keys if then.get(key) != (before.get(key) if key in ours else now.get(key))
+    ]
+
+
+def _resource(part: Part, key: str) -> str:
+    oid = key.split(" ", 2)[1]
+    for moved in part.moved:
+        if str(moved.oid) == oid:
+            return f"{moved.schema}.{moved.name}".lstrip(".")
+    known = part.difference.before.get(f"relation {oid} itself") or {}
+    if known:
+        return f"{known['schema']}.{known['relname']}"
+    return ", ".join(part.names)
+
+
+async def _taken(session: Session, moved: Sequence[Moved]) -> list[Conflict]:
+    """Names that others gave to something else meanwhile, and schemas that are gone."""
+    rows = await session.rows(
+        _TAKEN,
+        [m.kind for m in moved],
+        [m.schema for m in moved],
+        [m.name for m in moved],
+        [m.oid for m in moved],
+    )
+    conflicts = []
+    for one, (homeless, oid) in zip(moved, rows, strict=True):
+        gone = homeless and one.kind != "schema"
+        if gone or oid is not None:
+            conflicts.append(
+                Conflict(
+                    resource=f"{one.schema}.{one.name}".lstrip("."),
+                    key=None,
+                    before={"kind": one.kind, "oid": one.oid},
+                    after=None,
+                    now=None if gone else {"kind": one.kind, "oid": oid},
+                    why="schema_gone" if gone else "name_taken",
+                )
+            )
+    return conflicts
+
+
+def _refused(part: Part, error: psycopg.Error) -> Conflict:
+    diag = error.diag
+    now: dict[str, Json] = {"message": diag.message_primary, "detail": diag.message_detail}
+    return Conflict(
+        resource=f"{diag.schema_name}.{diag.table_name}",
+        key={"constraint": diag.constraint_name},
+        before={"names": list(part.names)},
+        after=None,
+        now=now,
+        why="constraint",
+    )

@@ -1,0 +1,111 @@
+"""Where sequences stand, and putting them back: never behind a value that somebody drew since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg.sql import Identifier
+
+from gateway.model import Json
+from gateway.upstreams.sql.postgres.session import Session
+
+_OWNED = """
+SELECT DISTINCT s.oid::int8, n.nspname, s.relname, q.seqcache, q.seqincrement
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
+WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = d.classid
+  AND d.refobjid = ANY (%s::int8[]::oid[]) AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+ORDER BY 1"""
+
+_THERE = """
+SELECT n.nspname, s.relname FROM pg_catalog.pg_class s
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace WHERE s.oid = %s::int8::oid"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """One sequence. ``cache`` is its own setting; ``step`` says which way it runs."""
+
+    oid: int
+    schema: str
+    name: str
+    cache: int
+    step: int
+
+    @property
+    def quoted(self) -> str:
+        return Identifier(self.schema, self.name).as_string()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """A sequence that a call moved: ``before`` and ``after`` are (last value, whether it was
+    drawn)."""
+
+    oid: int
+    step: int
+    before: tuple[int, bool]
+    after: tuple[int, bool]
+
+    def as_json(self) -> Json:
+        return {
+            "oid": self.oid,
+            "step": self.step,
+            "before": list(self.before),
+            "after": list(self.after),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Reset:
+        (last, drawn), (then, was) = data["before"], data["after"]
+        return cls(
+            oid=int(data["oid"]),
+            step=int(data["step"]),
+            before=(int(last), bool(drawn)),
+            after=(int(then), bool(was)),
+        )
+
+
+async def owned(session: Session, tables: Sequence[int]) -> list[Counter]:
+    """The sequences that belong to columns of ``tables``."""
+    return [
+        Counter(oid=oid, schema=schema, name=name, cache=cache, step=step)
+        for oid, schema, name, cache, step in await session.rows(_OWNED, list(tables))
+    ]
+
+
+async def hold(session: Session, counter: Counter) -> None:
+    """Nobody draws from it until the transaction ends; it stays as it is."""
+    await session.run(f"ALTER SEQUENCE {counter.quoted} CACHE {counter.cache}")
+
+
+async def stands(session: Session, quoted: str) -> tuple[int, bool]:
+    last, drawn = await session.one(f"SELECT last_value, is_called FROM {quoted}")
+    return int(last), bool(drawn)
+
+
+async def put_back(session: Session, resets: Sequence[Reset]) -> list[Reset]:
+    """Gives what takes this back in turn. A sequence that is gone is passed over: it went with
+    something whose own way back tells of it."""
+    done: list[Reset] = []
+    for reset in resets:
+        found = await session.rows(_THERE, reset.oid)
+        if not found:
+            continue
+        quoted = Identifier(*found[0]).as_string()
+        now = await stands(session, quoted)
+        target = reset.before if now == reset.after else _further(now, reset.before, reset.step)
+        if target == now:
+            continue
+        # Restarted first, so that the value is part of the transaction and goes with it.
+        await session.run(f"ALTER SEQUENCE {quoted} RESTART WITH {target[0]}")
+        await session.rows("SELECT pg_catalog.setval(%s::text::regclass, %s, %s)", quoted, *target)
+        done.append(Reset(oid=reset.oid, step=reset.step, before=now, after=target))
+    return done
+
+
+def _further(a: tuple[int, bool], b: tuple[int, bool], step: int) -> tuple[int, bool]:
+    return max(a, b) if step > 0 else max(a, b, key=lambda v: (-v[0], v[1]))

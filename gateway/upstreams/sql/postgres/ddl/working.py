@@ -1,0 +1,124 @@
+"""The schema changes and TRUNCATEs of one call, done in its open transaction so that each can be
+taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from gateway.model import Deny, Reversibility, RowCounts, Undo
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.ddl.dropping import drop
+from gateway.upstreams.sql.postgres.ddl.naming import seeds
+from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
+from gateway.upstreams.sql.postgres.ddl.records import Part, Parts
+from gateway.upstreams.sql.postgres.ddl.rights import lacking
+from gateway.upstreams.sql.postgres.ddl.sequences import Reset
+from gateway.upstreams.sql.postgres.ddl.truncating import Clearing, copied
+from gateway.upstreams.sql.postgres.extent import Extent
+from gateway.upstreams.sql.postgres.images import KIND, TableImage, encode
+from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.sink import Sink
+from gateway.upstreams.sql.postgres.written import Written
+
+Peers = Callable[[], AbstractAsyncContextManager[Session]]
+Tried = Callable[[], Awaitable[Reply]]
+
+
+class SchemaWork:
+    """``own`` is the call's transaction. Knows afterwards what was done: ``counts`` of rows by
+    table, and the undo."""
+
+    def __init__(
+        self, own: Session, peers: Peers, sink: Sink, *, limits: SqlLimits, replica: bool
+    ) -> None:
+        self._own = own
+        self._sink = sink
+        self._peers = peers
+        self._limits = limits
+        self._replica = replica
+        self._parts: list[Part] = []
+        self._images: list[TableImage] = []
+        self._resets: list[Reset] = []
+        self._counts: dict[str, RowCounts] = {}
+        self._cleared: set[int] = set()
+        self.used = False
+
+    @property
+    def counts(self) -> Mapping[str, RowCounts]:
+        """By table: rows that were cleared; nothing for what was put away or altered."""
+        named = {
+            f"{m.schema}.{m.name}": RowCounts()
+            for part in self._parts
+            for m in part.moved
+            if m.kind == "table"
+        }
+        return {**named, **self._counts}
+
+    async def run(self, change: Written, tried: Tried) -> Reply:
+        """Does ``change``; ``tried`` sends its text verbatim. Raises ``NoWayBack``, ``Unfit``,
+        ``SnapshotFailed`` or ``UpstreamError``, and what the server says to the statement."""
+        self.used = True
+        if change.verb == "truncate":
+            return await self._truncate(change, tried)
+        if change.verb == "drop":
+            named = [n for n in change.named if n.verb == "drop"]
+            reply, part = await drop(self._own, await seeds(self._own, named), tried=tried)
+            self._parts += [part] if part is not None else []
+            return reply
+        raise NoWayBack("this change of the schema has no way back yet")
+
+    async def _truncate(self, change: Written, tried: Tried) -> Reply:
+        named = [n for n in change.named if n.verb == "truncate"]
+        found = [(s.oid, n.only) for n in named for s in await seeds(self._own, [n])]
+        if len(found) < len(named):
+            return await tried()  # which says that there is no such table
+        clearing = Clearing(named=found, cascades=change.cascades, restarts=change.restarts)
+        async with self._peers() as peer:
+            cleared = await copied(
+                self._own,
+                peer,
+                clearing,
+                self._sink,
+                limits=self._limits,
+                replica=self._replica,
+                known=self._cleared,
+            )
+        reply = await tried()
+        self._resets += await cleared.resets(self._own)
+        self._images += cleared.images
+        self._cleared |= cleared.tables
+        self._counts.update(cleared.counts)
+        return reply
+
+    async def undo(self, source: str, xid: str, extent: Extent) -> Undo | Deny:
+        """The way back, once everything ran."""
+        rows = [t.resource for t in extent.tables if t.resource not in self._counts]
+        if rows:
+            return _unavailable(
+                f"it also changed rows of {', '.join(rows)}; send changes of rows apart."
+            )
+        if extent.refusal is not None:
+            return _unavailable(f"{extent.refusal}.")
+        if not self._parts:
+            manifest = encode(self._images, xid=xid)
+            manifest["resets"] = [reset.as_json() for reset in self._resets]
+            return Undo(
+                upstream=source,
+                kind=KIND,
+                reversibility=Reversibility.EXACT,
+                manifest=manifest,
+                **await self._sink.finish(),
+            )
+        async with self._peers() as peer:
+            missing = await lacking(peer, self._parts)
+        if missing is not None:
+            return _unavailable(missing)
+        return Parts(parts=tuple(self._parts)).undo(source, xid, Reversibility.EXACT)
+
+
+def _unavailable(why: str) -> Deny:
+    return Deny(
+        reason="undo.unavailable",
+        detail=f"This cannot be undone exactly: {why} It was rolled back and nothing changed.",
+    )
