@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fixtures import mariadb_server as mariadb
+from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.postgres_server import PostgresServer, unavailable
 
 
@@ -35,3 +37,13 @@ def each_postgres(request: pytest.FixtureRequest) -> PostgresServer:
     name = "postgres_server" if request.param == "packaged" else "postgres_newest"
     server: PostgresServer = request.getfixturevalue(name)
     return server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A real MariaDB of our own, started for this run."""
+    why = mariadb.unavailable()
+    if why is not None:
+        pytest.skip(why)
+    with MariadbServer.started() as server:
+        yield server

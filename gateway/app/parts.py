@@ -35,6 +35,7 @@ from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
 
@@ -179,10 +180,35 @@ def _source(
             plain_journals=not encryption.keys or encryption.journals == "plain",
             retention=config.snapshots.retention,
         )
+    return _server(name, settings, limits, spooler, clock, probe)
+
+
+def _server(
+    name: str,
+    settings: SourceSettings,
+    limits: SqlLimits,
+    spooler: Spooler,
+    clock: Clock,
+    probe: Probe,
+) -> Source:
+    url = settings.url.get_secret_value()
+    capture_url = settings.capture_url.get_secret_value() if settings.capture_url else None
+    if settings.kind == "mariadb":
+        return MariadbUpstream(
+            name,
+            url=url,
+            capture_url=capture_url,
+            environment=settings.environment,
+            labels=settings.labels,
+            limits=limits,
+            spooler=spooler,
+            clock=clock,
+            probe=probe,
+        )
     return PostgresUpstream(
         name,
-        url=settings.url.get_secret_value(),
-        capture_url=settings.capture_url.get_secret_value() if settings.capture_url else None,
+        url=url,
+        capture_url=capture_url,
         environment=settings.environment,
         labels=settings.labels,
         limits=limits,

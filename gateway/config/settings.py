@@ -32,6 +32,7 @@ from gateway.config.values import (
     SourceUrl,
     StoreUrl,
     Token,
+    source_kind,
     sqlite_path,
 )
 from gateway.errors import ConfigInvalid
@@ -209,21 +210,22 @@ class IdentitySettings(Settings):
 
 class SourceSettings(Settings):
     url: SourceUrl
-    """`sqlite:///file` or `postgresql://...`: the role that agents' statements run as."""
+    """`sqlite:///file`, `postgresql://...` or `mysql://...` (MariaDB): the role that agents'
+    statements run as."""
     capture_url: Annotated[SourceUrl | None, BlankIsNone] = None
-    """PostgreSQL: the gateway's own role for images and reverts; default: `url`."""
+    """Servers: the gateway's own role for images and reverts; default: `url`."""
     environment: Annotated[str, Field(min_length=1, max_length=64)] = "production"
     """What policy knows the source as; the strictest by default."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Free names for policies."""
     functions: tuple[Function, ...] = ()
-    """Own functions without side effects that agents may call."""
+    """PostgreSQL: own functions without side effects that agents may call."""
     seed: Literal["shop"] | None = None
     """`shop` fills a missing SQLite file with demo data."""
 
     @property
-    def kind(self) -> Literal["sqlite", "postgresql"]:
-        return "sqlite" if self.path is not None else "postgresql"
+    def kind(self) -> Literal["sqlite", "postgresql", "mariadb"]:
+        return source_kind(self.url.get_secret_value())
 
     @property
     def path(self) -> str | None:
@@ -233,11 +235,14 @@ class SourceSettings(Settings):
     @model_validator(mode="after")
     def _fits_its_database(self) -> SourceSettings:
         if self.kind == "sqlite" and self.capture_url is not None:
-            raise ValueError("capture_url is for PostgreSQL sources")
+            raise ValueError("capture_url is for servers: an SQLite file has no roles")
         if self.kind != "sqlite" and self.seed is not None:
             raise ValueError("seed is for SQLite sources")
-        if self.capture_url is not None and sqlite_path(self.capture_url.get_secret_value()):
+        own = self.capture_url and source_kind(self.capture_url.get_secret_value())
+        if own and own != self.kind:
             raise ValueError("capture_url must name the database that url names")
+        if self.kind == "mariadb" and self.functions:
+            raise ValueError("functions is for PostgreSQL sources: MariaDB's are never vouched for")
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,9 +22,17 @@ from pydantic import (
 from gateway.addresses import Ambiguous
 from gateway.hosts import origin_of
 
+SourceKind = Literal["sqlite", "postgresql", "mariadb"]
+
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SOURCE_SCHEMES = ("sqlite", "postgresql", "postgres")
+_SOURCE_KINDS: dict[str, SourceKind] = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mariadb",
+    "mariadb": "mariadb",
+}
 
 MIN_TOKEN_CHARS = 8
 KEY_BYTES = 32
@@ -159,26 +167,30 @@ def _sqlite_file(text: str) -> None:
 
 def _source_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    scheme = _scheme(text)
-    if scheme in ("mysql", "mariadb"):
-        raise ValueError("MySQL and MariaDB sources are not served by this version")
-    if scheme not in _SOURCE_SCHEMES:
-        raise ValueError("a source URL begins with sqlite:/// or postgresql://")
-    if scheme == "sqlite":
+    kind = _SOURCE_KINDS.get(_scheme(text))
+    if kind is None:
+        raise ValueError("a source URL begins with sqlite:///, postgresql:// or mysql://")
+    if kind == "sqlite":
         _sqlite_file(text)
     else:
-        _server_url(text)
+        _server_url(text, "a PostgreSQL" if kind == "postgresql" else "a MariaDB")
     return value
 
 
-def _server_url(text: str) -> None:
+def source_kind(url: str) -> SourceKind:
+    """The database behind a URL that is valid."""
+    return _SOURCE_KINDS[_scheme(url)]
+
+
+def _server_url(text: str, what: str) -> None:
     try:
         parts = urlsplit(text)
         named = parts.hostname is not None and parts.port != 0
     except ValueError:
         named = False
     if not named:
-        raise ValueError("a PostgreSQL URL is postgresql://user:password@host:port/database")
+        scheme = "mysql" if "Maria" in what else "postgresql"
+        raise ValueError(f"{what} URL is {scheme}://user:password@host:port/database")
 
 
 def _store_url(text: str) -> str:

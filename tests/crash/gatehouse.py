@@ -24,6 +24,7 @@ from gateway.store.images import Images
 from gateway.store.shelves import FolderShelf
 from gateway.store.sqlite import SqliteStore
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
 from tests.fixtures.fakes import FakePolicy
@@ -36,12 +37,16 @@ LEASE = timedelta(seconds=120)
 
 @dataclass(frozen=True)
 class Place:
-    """Where one case lives. ``target`` is a file, or the URL of a PostgreSQL database."""
+    """Where one case lives. ``target`` is a file, or the URL of a database."""
 
     folder: Path
     target: str
     tool: str | None = None  # the URL of a tool double, with a place of this case's own
     plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def mariadb(self) -> bool:
+        return self.target.startswith("mysql://")
 
     @property
     def postgres(self) -> bool:
@@ -124,6 +129,17 @@ def _upstream(place: Place, images: Images, clock: SystemClock, probe: Probe) ->
             labels={},
             limits=SqlLimits(),
             allowed_functions=frozenset(),
+            spooler=images,
+            clock=clock,
+            probe=probe,
+        )
+    if place.mariadb:
+        return MariadbUpstream(
+            "bank",
+            url=place.target,
+            capture_url=None,
+            environment="test",
+            limits=SqlLimits(),
             spooler=images,
             clock=clock,
             probe=probe,

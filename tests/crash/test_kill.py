@@ -17,12 +17,14 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pymysql
 import pytest
 
 from gateway.audit import verify
 from gateway.lifecycle import SETTLED, State
 from gateway.model import CallRecord, EffectState
 from gateway.revert import RevertRequest
+from gateway.upstreams.sql.mysql.session import address
 from tests.crash.bank import (
     ACCOUNTS,
     SCHEMA,
@@ -37,10 +39,12 @@ from tests.crash.bank import (
 )
 from tests.crash.gatehouse import Gatehouse, Place, gatehouse
 from tests.crash.killing import Killer, Notes, run_and_kill
+from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer
 
 SEEDS = size("seeds", 10)
+MARIADB_SEEDS = size("seeds", 3)  # a database of its own is slow to make there
 CALLS = 5
 ENTRIES = {id: 1 + id % ACCOUNTS for id in range(1, 25)}
 
@@ -69,6 +73,23 @@ BACK = (
 )
 SQLITE = (*WALK, "sqlite.committing", "sqlite.committed")
 POSTGRES = (*WALK, "postgres.ran", "postgres.committing", "postgres.committed")
+MARIADB = (
+    *(step for step in WALK if step not in ("walk.decided", "walk.intended", "walk.settled")),
+    "mysql.ran",
+    "mysql.measured",
+    "mysql.captured",
+    "mysql.committing",
+    "mysql.committed",
+)
+MARIADB_BACK = (
+    "back.ran",
+    "back.captured",
+    "back.permitted",
+    "back.landed",
+    "mysql.unwound",
+    "mysql.unwind.committing",
+    "mysql.unwind.committed",
+)
 POSTGRES_BACK = (*BACK, "postgres.unwind.committing", "postgres.unwind.committed")
 
 
@@ -94,6 +115,23 @@ def seen(place: Place) -> tuple[Balances, dict[int, int]]:
         with psycopg.connect(place.target) as postgres:
             accounts, entries = (postgres.execute(q).fetchall() for q in queries)
             return dict(accounts), dict(entries)
+    if place.mariadb:
+        at = address(place.target)
+        with (
+            pymysql.connect(
+                host=at.host,
+                port=at.port,
+                user=at.user,
+                password=at.password,
+                database=at.database,
+            ) as mariadb,
+            mariadb.cursor() as cursor,
+        ):
+            found = []
+            for query in queries:
+                cursor.execute(query)
+                found.append(dict(cursor.fetchall()))
+            return found[0], found[1]
     with closing(sqlite3.connect(place.target)) as sqlite:
         accounts, entries = (sqlite.execute(q).fetchall() for q in queries)
         return dict(accounts), dict(entries)
@@ -157,7 +195,7 @@ def check(place: Place, plan: list[Deed], notes: Path, records: list[CallRecord]
 def one_case(place: Place, step: str, seed: int, *, back: bool) -> bool:
     """Whether the step was reached and the process killed there."""
     plan = deeds(seed, CALLS)
-    nth = 1 if step.startswith("back.") or "unwind" in step else random.Random(seed).randint(1, 3)
+    nth = 1 if step.startswith("back.") or "unw" in step else random.Random(seed).randint(1, 3)
     notes = place.folder / "notes"
 
     async def child(killer: Killer) -> None:
@@ -217,3 +255,34 @@ def test_a_kill_with_a_postgres_target_loses_nothing(
         back = step.startswith("back.") or "unwind" in step
         killed += one_case(Place(folder, postgres_bank()), step, seed, back=back)
     assert killed >= SEEDS * 0.6, "the step is hardly ever reached"
+
+
+@pytest.fixture
+def mariadb_bank(mariadb_server: MariadbServer) -> Iterator[Callable[[], str]]:
+    made: list[str] = []
+
+    def make() -> str:
+        name = mariadb_server.create_database()
+        made.append(name)
+        with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
+            # Every case has calls of the same ids.
+            cursor.execute("DROP DATABASE IF EXISTS holdfast")
+            fill(cursor.execute)
+        return mariadb_server.url(name)
+
+    yield make
+    for name in made:
+        mariadb_server.drop_database(name)
+
+
+@pytest.mark.parametrize("step", [*MARIADB, *MARIADB_BACK])
+def test_a_kill_with_a_mariadb_target_loses_nothing(
+    step: str, tmp_path: Path, mariadb_bank: Callable[[], str]
+) -> None:
+    killed = 0
+    for seed in range(MARIADB_SEEDS):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        back = step.startswith("back.") or "unw" in step
+        killed += one_case(Place(folder, mariadb_bank()), step, seed, back=back)
+    assert killed >= MARIADB_SEEDS * 0.6, "the step is hardly ever reached"

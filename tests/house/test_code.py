@@ -34,6 +34,7 @@ MAY_CATCH_EVERYTHING = {
     "gateway/surfaces/endpoint.py:serve": "the last frame that can still answer, with 500",
     "gateway/surfaces/health.py:_state": "whatever fails in a check, the part is not ready",
     "gateway/upstreams/sql/display.py:shown": "the parser raises any type; None is a refusal",
+    "gateway/upstreams/sql/mysql/grammar.py:_parsed": "the parser raises any type: a refusal",
     "gateway/upstreams/sql/worker.py:_answer": "crosses a process; a refusal over there",
 }
 MAY_READ_CLOCK_OR_MAKE_IDS = {

@@ -31,6 +31,26 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/store/sqlite_tables.py": ("tests/store/conftest.py", "the suite runs on it"),
     "gateway/store/trail.py": ("tests/store/test_landing.py", "every move is looked up in the log"),
     "gateway/store/transactional.py": ("tests/store/conftest.py", "both stores are made of it"),
+    "gateway/upstreams/sql/mysql/items.py": (
+        "tests/upstreams/sql/mysql/test_unwind.py",
+        "compares rows inside a revert",
+    ),
+    "gateway/upstreams/sql/mysql/ledger.py": (
+        "tests/upstreams/sql/mysql/test_unwind.py",
+        "what a revert did is what its redo undoes",
+    ),
+    "gateway/upstreams/sql/mysql/orphans.py": (
+        "tests/upstreams/sql/mysql/test_unwind.py",
+        "looks for orphans inside a revert",
+    ),
+    "gateway/upstreams/sql/mysql/restore.py": (
+        "tests/upstreams/sql/mysql/test_unwind.py",
+        "restores inside a revert",
+    ),
+    "gateway/upstreams/sql/mysql/rows.py": (
+        "tests/upstreams/sql/mysql/test_shapes.py",
+        "every type goes through it and back",
+    ),
     "gateway/upstreams/sql/postgres/conflicts.py": (
         "tests/upstreams/sql/postgres/test_restore.py",
         "lists what a revert left",

@@ -23,6 +23,7 @@ _ESCAPED = r"'(?:[^'\\]++|''|\\.)*+(?:'|\Z)"
 _MORE_ESCAPED = rf"(?:(?:[ \t\f\v]*+(?:--[^\r\n]*+)?[\r\n])++[ \t\f\v]*+{_ESCAPED})*+"
 _TAG = r"(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+)?"
 _FLAT_COMMENT = r"/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)"
+_ESCAPED_DOUBLE = r'"(?:[^"\\]++|""|\\.)*+(?:"|\Z)'
 
 
 def _nested_comment(levels: int) -> str:
@@ -61,6 +62,20 @@ _QUOTED = {
         ),
         re.DOTALL,
     ),
+    # What the server executes (/*!, /*M!) or takes as a hint (/*+) is no comment.
+    "mysql": re.compile(
+        "|".join(
+            (
+                _ESCAPED,
+                _ESCAPED_DOUBLE,
+                r"`[^`]*+(?:`|\Z)",
+                r"--(?=[ \t\r\n\f]|\Z)[^\n]*+",
+                r"#[^\n]*+",
+                r"/\*(?![!+]|M!)(?:[^*]++|\*(?!/))*+(?:\*/|\Z)",
+            )
+        ),
+        re.DOTALL,
+    ),
 }
 _TEMPLATE = re.compile(r"\{[{%#]")
 # Brackets as signed bytes, so that their running sum is the depth.
@@ -80,7 +95,8 @@ _INVISIBLE = frozenset(
 
 
 def check_text(sql: str, *, max_bytes: int, dialect: str) -> Deny | None:
-    """The refusal of a text that no parser should see. ``dialect``: ``postgres`` or ``sqlite``.
+    """The refusal of a text that no parser should see. ``dialect``: ``postgres``, ``sqlite`` or
+    ``mysql``.
 
     Non-ASCII letters are fine everywhere; non-ASCII white space, invisible characters and
     look-alikes of ASCII only in literals, quoted names and comments.
@@ -97,7 +113,10 @@ def check_text(sql: str, *, max_bytes: int, dialect: str) -> Deny | None:
         return Deny(reason="malformed", detail="The SQL holds a NUL character.")
     if sql.startswith("\ufeff"):
         return Deny(reason="malformed", detail="The SQL starts with a byte order mark.")
-    return _check_bare(_QUOTED[dialect].sub(" ", sql))
+    bare = _QUOTED[dialect].sub(" ", sql)
+    if dialect == "mysql" and "/*" in bare:
+        return _unparsable("The SQL holds a comment that the server executes or takes as a hint.")
+    return _check_bare(bare)
 
 
 def _check_bare(bare: str) -> Deny | None:

@@ -1,0 +1,1 @@
+"""MariaDB: what parses, judges, captures, executes and reverts there."""

@@ -1,0 +1,280 @@
+"""One agent's call in one open transaction: run, measured, captured, committed by permit or rolled
+back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import dataclass
+
+from gateway.errors import UpstreamError
+from gateway.interfaces import Captured, Probe, Ran, Spooler, SpoolFull
+from gateway.lifecycle import State
+from gateway.model import (
+    Deny,
+    EffectState,
+    Json,
+    Measured,
+    Outcome,
+    Permit,
+    Reversibility,
+    RowCounts,
+    Spooled,
+    Undo,
+)
+from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.mysql import catalog, receipts, rows
+from gateway.upstreams.sql.mysql.capture import Capture, Ranged, measured, sizes
+from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.closure import Closure, closure
+from gateway.upstreams.sql.mysql.counters import Handled, handled
+from gateway.upstreams.sql.mysql.functions import UNSTABLE
+from gateway.upstreams.sql.mysql.grammar import Ref, Written
+from gateway.upstreams.sql.mysql.images import KIND, TableImage, manifest, pack
+from gateway.upstreams.sql.mysql.landing import Ask, land
+from gateway.upstreams.sql.mysql.literals import quoted
+from gateway.upstreams.sql.mysql.pool import Lent
+from gateway.upstreams.sql.mysql.results import render
+from gateway.upstreams.sql.mysql.session import Reply, Session, TooMuch
+from gateway.upstreams.sql.mysql.triggers import firing
+
+_CHANGES = frozenset({"insert", "update", "delete"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an attempt needs of its source. ``verify`` raises where a session is no longer pinned;
+    ``at`` gives a written name its schema."""
+
+    source: str
+    limits: SqlLimits
+    peers: Callable[[], AbstractAsyncContextManager[Lent]]
+    verify: Callable[[Session], None]
+    at: Callable[[Ref], Name]
+    spooler: Spooler
+    ask: Ask
+    probe: Probe
+
+
+class MariadbAttempt:
+    """``Attempt`` over one transaction of ``lent``."""
+
+    def __init__(
+        self, lent: Lent, call: str, statements: Sequence[Written], around: Surroundings
+    ) -> None:
+        self._lent = lent
+        self._call = call
+        self._statements = statements
+        self._around = around
+        self._images: tuple[TableImage, ...] | Deny = ()
+        self._result: dict[str, Json] = {}
+        self._spools = ExitStack()
+
+    def close(self) -> None:
+        """Gives up images that no permit was asked for."""
+        self._spools.close()
+
+    async def read(self) -> Outcome:
+        """Runs in a session that cannot write, and ends with ROLLBACK."""
+        try:
+            result = await self._lent.do(self._read)
+        except TooMuch:
+            return _failed(self._too_large())
+        return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=result)
+
+    def _read(self, session: Session) -> dict[str, Json]:
+        self._around.verify(session)
+        # READ ONLY of the transaction alone would not stop what commits by itself.
+        session.run("SET SESSION TRANSACTION READ ONLY")
+        session.run("START TRANSACTION READ ONLY")
+        result = _results([self._reply(session, w) for w in self._statements])
+        session.run("ROLLBACK")
+        return result
+
+    async def run(self) -> Ran:
+        """Raises ``UpstreamError``."""
+        try:
+            ran = await self._lent.do(self._run)
+        except TooMuch:
+            too_large = self._too_large()
+            raise UpstreamError(too_large.detail, reason=too_large.reason) from None
+        self._around.probe("mysql.ran")
+        async with self._around.peers() as peer:
+            seen = await self._lent.do_with(peer, lambda own, p: self._measure(own, p, ran))
+        self._around.probe("mysql.measured")
+        return Ran(measured=seen, result=self._result)
+
+    def _run(self, session: Session) -> _Ran:
+        self._around.verify(session)
+        session.run("START TRANSACTION READ WRITE")
+        receipts.write(session, self._call)
+        # Before anything runs: not every engine can roll back.
+        reach = self._reach(session)
+        before = handled(session)
+        replies = [self._reply(session, written) for written in self._statements]
+        after = handled(session)
+        self._result = _results(replies)
+        try:
+            self._around.verify(session)
+        except UpstreamError:
+            raise UpstreamError(
+                "A trigger changed the settings of the session.", reason="undo.unavailable"
+            ) from None
+        session.run(rows.EXACT)
+        return _Ran(replies=[r for _, r in replies], before=before, after=after, reach=reach)
+
+    def _reach(self, session: Session) -> Closure:
+        wanted = self._wanted()
+        # An alias may stand where a table could.
+        _hold(session, catalog.relations(session, wanted))
+        reach = closure(session, wanted)
+        if isinstance(reach, Deny):
+            raise UpstreamError(reach.detail, reason=reach.reason, **reach.extra)
+        _hold(session, [name for name in reach.tables if name not in wanted])
+        return reach
+
+    def _measure(self, own: Session, peer: Session, ran: _Ran) -> Measured:
+        peer.run(rows.EXACT)
+        done = ran.after.since(ran.before)
+        if done == Handled(0, 0, 0):
+            return Measured()
+        if done.total > self._around.limits.max_capture_rows:
+            self._images = Deny(
+                reason="limit.rows",
+                detail=f"{done.total} rows would change; images are kept of "
+                f"{self._around.limits.max_capture_rows} (snapshots.max_rows).",
+            )
+            return Measured(tables={self._spoken(): _counts(done)})
+        capture = Capture(own, peer, limits=self._around.limits, written=1)
+        found = capture.take(ran.reach, self._ranged(ran, ran.reach))
+        self._images = found
+        if not isinstance(found, Deny):
+            self._images = firing(own, found) or found
+            return measured(found, sizes(peer, found))
+        return Measured(tables={self._spoken(): _counts(done)})
+
+    async def capture(self) -> Captured | Deny:
+        """See ``Attempt.capture``. Raises ``SnapshotFailed``."""
+        images = self._images
+        if isinstance(images, Deny):
+            return images
+        try:
+            spooled = await self._lent.do(lambda _: self._spool(images))
+        except SpoolFull:
+            return Deny(
+                reason="snapshot.failed",
+                detail="The images are larger than snapshots.max_bytes allows.",
+            )
+        self._around.probe("mysql.captured")
+        undo = Undo(
+            upstream=self._around.source,
+            kind=KIND,
+            reversibility=Reversibility.EXACT,
+            manifest=manifest(images),
+            spooled=spooled,
+        )
+        return Captured(undo=undo, receipt=self._call)
+
+    def _spool(self, images: Sequence[TableImage]) -> Spooled:
+        most = self._around.limits.max_capture_bytes
+        spool = self._spools.enter_context(self._around.spooler.spool(most=most))
+        for piece in pack(images):
+            spool.write(piece)
+        return spool.finish()
+
+    async def commit(self, permit: Permit) -> Outcome:
+        if permit.call != self._call:
+            raise ValueError(f"the permit of {permit.call} does not commit {self._call}")
+        landed = Outcome(state=State.SUCCEEDED, effect=EffectState.APPLIED, result=self._result)
+        self._around.probe("mysql.committing")
+        outcome = await land(self._lent, self._call, landed, ask=self._around.ask)
+        self._around.probe("mysql.committed")
+        return outcome
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def _reply(self, session: Session, written: Written) -> tuple[str, Reply]:
+        limits = self._around.limits
+        reply = session.statement(
+            written.text.sent, max_rows=limits.max_result_rows, max_bytes=limits.max_result_bytes
+        )
+        return written.verb, reply
+
+    def _changes(self) -> list[Written]:
+        return [w for w in self._statements if w.verb in _CHANGES]
+
+    def _wanted(self) -> dict[Name, frozenset[str]]:
+        wanted: dict[Name, frozenset[str]] = {}
+        for written in self._changes():
+            for ref in written.changed:
+                at = self._around.at(ref)
+                wanted[at] = wanted.get(at, frozenset()) | frozenset(written.verbs)
+        return wanted
+
+    def _spoken(self) -> str:
+        """The first table that is written to, for an extent without images."""
+        return next((".".join(name) for name in self._wanted()), "")
+
+    def _ranged(self, ran: _Ran, reach: Closure) -> Ranged | None:
+        changes = self._changes()
+        if len(changes) != 1 or changes[0].single is None:
+            return None
+        written, single = changes[0], changes[0].single
+        table = reach.tables.get(self._around.at(single.target))
+        if table is None:
+            return None
+        reply = ran.replies[self._statements.index(written)]
+        done = ran.after.since(ran.before, 2 if table.at in reach.partitioned else 1)
+        affected = reply.affected or len(reply.rows)
+        busy = written.verb == "insert" and (done.updated > 0 or done.written != affected)
+        return Ranged(
+            verb=written.verb,
+            single=single,
+            table=table,
+            affected=affected,
+            first=reply.insert_id,
+            handled=done,
+            strict=busy or _unstable(written),
+        )
+
+    def _too_large(self) -> Deny:
+        limits = self._around.limits
+        return Deny(
+            reason="too_large",
+            detail=f"The result is over {limits.max_result_rows} rows or "
+            f"{limits.max_result_bytes} bytes. Ask for less: a LIMIT, fewer columns, an aggregate.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    replies: list[Reply]
+    before: Handled
+    after: Handled
+    reach: Closure
+
+
+def _hold(session: Session, tables: Iterable[Name]) -> None:
+    """Until the transaction ends, nobody can alter these tables or give them triggers."""
+    for name in tables:
+        session.rows(f"SELECT 1 FROM {quoted(*name)} LIMIT 0")
+
+
+def _unstable(written: Written) -> bool:
+    return any(
+        token.kind == "word" and (token.text.lower() in UNSTABLE or token.text.startswith("@@"))
+        for token in written.text.tokens
+    )
+
+
+def _counts(done: Handled) -> RowCounts:
+    return RowCounts(inserted=done.written, updated=done.updated, deleted=done.deleted)
+
+
+def _results(replies: Sequence[tuple[str, Reply]]) -> dict[str, Json]:
+    results = [render(verb, reply) for verb, reply in replies]
+    return results[0] if len(results) == 1 else {"results": list(results)}
+
+
+def _failed(refusal: Deny) -> Outcome:
+    return Outcome(state=State.FAILED, effect=EffectState.NONE, refusal=refusal)

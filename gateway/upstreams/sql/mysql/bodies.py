@@ -1,0 +1,111 @@
+"""What stored code refers to: the canonical text of views, the bodies of triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from gateway.model import Deny
+from gateway.upstreams.sql.mysql import lexing
+from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.functions import BARE_ONLY, KEYWORDS, NATIVE
+from gateway.upstreams.sql.mysql.lexing import Token
+
+# Character sets whose literals are lexed as they are in utf8mb4.
+_INTRODUCERS = frozenset({"_utf8mb4", "_utf8mb3", "_utf8", "_latin1", "_ascii", "_binary"})
+# Heads of statements with effects that no row shows, or with more statements inside strings.
+_OPAQUE = frozenset({"call", "execute", "prepare", "deallocate", "outfile", "dumpfile", "handler"})
+_BODY_WORDS = frozenset({"if", "elseif", "until", "while", "return", "do", "case", "declare"})
+
+
+def odd_call(tokens: Sequence[Token], known: Collection[str] = ()) -> str | None:
+    """What stands before a bracket, or another sign of code that is not known to be harmless, as
+    a sentence's object; ``None`` when all is known. ``known``: names, in lower case, that may
+    stand before a bracket for other reasons."""
+    before: Token | None = None
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        # Native functions have no schema: with one, the name is that of a stored function.
+        dotted = before is not None and before.kind == "other" and before.text == "."
+        told = _odd(token, after, known, dotted=dotted)
+        if told is not None:
+            return told
+        before = token
+    return None
+
+
+def _odd(token: Token, after: Token | None, known: Collection[str], *, dotted: bool) -> str | None:
+    name = token.text.lower()
+    if token.kind == "word" and name in _OPAQUE:
+        return name.upper()
+    if after is None:
+        return None
+    if token.kind == "word" and after.kind == "string" and name.startswith("_"):
+        return None if name in _INTRODUCERS else f"the character set {name}"
+    if after.text != "(" or after.kind != "other" or token.kind not in ("word", "quoted"):
+        return None
+    if name in known:
+        return None
+    if token.kind == "quoted" or dotted:
+        return f"the function {token.text}"
+    if name in KEYWORDS or name in _BODY_WORDS:
+        return None
+    if name not in NATIVE or after.spaced:
+        return f"the function {token.text}"
+    return None
+
+
+def bare_only(tokens: Collection[Token]) -> str | None:
+    """A function that would change the session with the argument that it is given here."""
+    listed = list(tokens)
+    for i, token in enumerate(listed[:-2]):
+        called = token.text.lower() in BARE_ONLY and listed[i + 1].text == "("
+        if called and listed[i + 2].text != ")":
+            return f"the function {token.text} with an argument"
+    return None
+
+
+def pairs(tokens: Collection[Token]) -> Iterator[Name]:
+    """Every ``a.b`` of a text: names of tables are among them."""
+    listed = list(tokens)
+    for i in range(len(listed) - 2):
+        if listed[i + 1].kind == "other" and listed[i + 1].text == ".":
+            yield listed[i].text, listed[i + 2].text
+
+
+def view_tables(definition: str) -> frozenset[Name] | Deny:
+    """What a view's canonical text names, and more."""
+    texts = lexing.read(definition, ())
+    if isinstance(texts, Deny):
+        return _unknown(f"its text cannot be read: {texts.detail}")
+    tokens = [token for text in texts for token in text.tokens]
+    told = odd_call(tokens) or bare_only(tokens)
+    if told is not None:
+        return _unknown(f"it uses {told}")
+    return frozenset(pairs(tokens))
+
+
+def trigger_tables(
+    body: str, schema: str, known: Collection[str], routines: Collection[str]
+) -> frozenset[Name] | Deny:
+    """Every table that a trigger's body can touch, and more. ``known``: those of ``schema``;
+    ``routines``: names of stored routines, in lower case."""
+    texts = lexing.read(body, ())
+    if isinstance(texts, Deny):
+        return _unknown(f"its body cannot be read: {texts.detail}")
+    tokens = [token for text in texts for token in text.tokens]
+    names = {name.lower(): name for name in known}
+    told = odd_call(tokens, names.keys() - set(routines)) or bare_only(tokens) or _outside(tokens)
+    if told is not None:
+        return _unknown(f"it uses {told}")
+    single = {(schema, names[t.text.lower()]) for t in tokens if t.text.lower() in names}
+    return frozenset({*pairs(tokens), *single})
+
+
+def _outside(tokens: Collection[Token]) -> str | None:
+    for token in tokens:
+        if token.kind == "word" and (token.text.lower() == "global" or token.text.startswith("@@")):
+            return "a setting of the server"
+    return None
+
+
+def _unknown(detail: str) -> Deny:
+    return Deny(reason="action.unsupported", detail=detail)

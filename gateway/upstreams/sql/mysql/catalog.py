@@ -1,0 +1,273 @@
+"""What the server knows of tables: columns, keys, foreign keys, triggers, views, routines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.upstreams.sql.mysql.literals import quoted, text_literal
+from gateway.upstreams.sql.mysql.session import Session
+
+Name = tuple[str, str]  # schema, table
+
+_COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+# MariaDB keeps referential actions under these names; the other two stop a change instead.
+ACTING = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    name: str
+    type: str  # int, varchar, ...
+    charset: str | None
+    generated: bool
+    counter: bool  # AUTO_INCREMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """``key``: the columns of the primary key, as many as there are. ``fingerprint``: of the whole
+    definition, without the counter."""
+
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def at(self) -> Name:
+        return self.schema, self.name
+
+    @property
+    def quoted(self) -> str:
+        return quoted(self.schema, self.name)
+
+    @property
+    def resource(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def counter(self) -> str | None:
+        return next((c.name for c in self.columns if c.counter), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What a name stands for. ``kind``: BASE TABLE, VIEW, SEQUENCE, SYSTEM VERSIONED,
+    SYSTEM VIEW, TEMPORARY."""
+
+    at: Name
+    kind: str
+    engine: str | None
+    partitioned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    name: str
+    child: Name
+    columns: tuple[str, ...]
+    parent: Name
+    references: tuple[str, ...]
+    on_delete: str
+    on_update: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    table: Name
+    name: str
+    event: str  # INSERT UPDATE DELETE
+    body: str
+
+
+def _one(value: str) -> str:
+    return text_literal(value.encode())
+
+
+def _among(schema_column: str, table_column: str, names: Iterable[Name]) -> str:
+    by_schema: dict[str, list[str]] = {}
+    for schema, name in names:
+        by_schema.setdefault(schema, []).append(_one(name))
+    parts = [
+        f"({schema_column} = {_one(schema)} AND {table_column} IN ({', '.join(listed)}))"
+        for schema, listed in by_schema.items()
+    ]
+    return "(" + " OR ".join(parts or ["FALSE"]) + ")"
+
+
+def relations(session: Session, names: Iterable[Name]) -> dict[Name, Relation]:
+    """What exists of ``names``, by the name as it was asked for."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    rows = session.texts(
+        "SELECT table_schema, table_name, table_type, engine, create_options "
+        "FROM information_schema.tables WHERE " + _among("table_schema", "table_name", wanted)
+    )
+    found = {
+        (str(s), str(n)): Relation((str(s), str(n)), str(t), e, "partitioned" in (o or ""))
+        for s, n, t, e, o in rows
+    }
+    folded = {(s.lower(), n.lower()): relation for (s, n), relation in found.items()}
+    folds = names_fold(session)
+    told: dict[Name, Relation] = {}
+    for name in wanted:
+        relation = found.get(name)
+        if relation is None and (folds or name[0].lower() == "information_schema"):
+            relation = folded.get((name[0].lower(), name[1].lower()))
+        if relation is not None:
+            told[name] = relation
+    return told
+
+
+def names_fold(session: Session) -> bool:
+    """Whether names of tables are the same in upper and lower case."""
+    return session.texts("SELECT @@lower_case_table_names")[0][0] != "0"
+
+
+def names_in(session: Session, schema: str) -> frozenset[str]:
+    """Every table and view of a schema."""
+    rows = session.texts(
+        f"SELECT table_name FROM information_schema.tables WHERE table_schema = {_one(schema)}"
+    )
+    return frozenset(str(row[0]) for row in rows)
+
+
+def view_definitions(session: Session, names: Iterable[Name]) -> dict[Name, str]:
+    """The canonical text of views; empty where the account may not see it."""
+    rows = session.texts(
+        "SELECT table_schema, table_name, view_definition FROM information_schema.views WHERE "
+        + _among("table_schema", "table_name", names)
+    )
+    return {(str(s), str(n)): text or "" for s, n, text in rows}
+
+
+def routines(session: Session) -> frozenset[str]:
+    """Names of all stored routines, in lower case."""
+    rows = session.texts("SELECT DISTINCT routine_name FROM information_schema.routines")
+    return frozenset(str(row[0]).lower() for row in rows)
+
+
+def triggers(session: Session, names: Iterable[Name]) -> list[Trigger]:
+    rows = session.texts(
+        "SELECT event_object_schema, event_object_table, trigger_name, event_manipulation, "
+        "action_statement FROM information_schema.triggers WHERE "
+        + _among("event_object_schema", "event_object_table", names)
+    )
+    return [
+        Trigger(table=(str(s), str(t)), name=str(n), event=str(e), body=str(b))
+        for s, t, n, e, b in rows
+    ]
+
+
+def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
+    """Those that leave or reach one of ``names``."""
+    wanted = list(names)
+    leaving = _among("k.table_schema", "k.table_name", wanted)
+    reaching = _among("k.referenced_table_schema", "k.referenced_table_name", wanted)
+    rows = session.texts(
+        "SELECT k.constraint_name, k.table_schema, k.table_name, k.column_name, "
+        "k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, "
+        "r.delete_rule, r.update_rule FROM information_schema.key_column_usage k "
+        "JOIN information_schema.referential_constraints r "
+        "ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name "
+        "AND r.table_name = k.table_name "
+        f"WHERE k.referenced_table_name IS NOT NULL AND ({leaving} OR {reaching}) "
+        "ORDER BY k.table_schema, k.table_name, k.constraint_name, k.ordinal_position"
+    )
+    grouped: dict[tuple[str | None, ...], list[tuple[str, str]]] = {}
+    for name, schema, table, column, to_schema, to_table, to_column, delete, update in rows:
+        group = (name, schema, table, to_schema, to_table, delete, update)
+        grouped.setdefault(group, []).append((str(column), str(to_column)))
+    return [
+        ForeignKey(
+            name=str(name),
+            child=(str(schema), str(table)),
+            columns=tuple(c for c, _ in pairs),
+            parent=(str(to_schema), str(to_table)),
+            references=tuple(r for _, r in pairs),
+            on_delete=str(delete),
+            on_update=str(update),
+        )
+        for (name, schema, table, to_schema, to_table, delete, update), pairs in grouped.items()
+    ]
+
+
+def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:
+    """Columns of each unique index, the primary key included."""
+    rows = session.texts(
+        "SELECT index_name, column_name FROM information_schema.statistics WHERE non_unique = 0 "
+        f"AND {_among('table_schema', 'table_name', [name])} ORDER BY index_name, seq_in_index"
+    )
+    grouped: dict[str, list[str]] = {}
+    for index, column in rows:
+        grouped.setdefault(str(index), []).append(str(column))
+    return [tuple(columns) for columns in grouped.values()]
+
+
+def tables(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
+    """Definitions of base tables, by name; what is none is left out."""
+    found = relations(session, names)
+    base = sorted({r.at for r in found.values() if r.kind == "BASE TABLE"})
+    if not base:
+        return {}
+    columns = _columns(session, base)
+    keys = _keys(session, base)
+    made = {
+        at: Table(
+            schema=at[0],
+            name=at[1],
+            columns=columns[at],
+            key=keys.get(at, ()),
+            fingerprint=fingerprint(session, at),
+        )
+        for at in base
+    }
+    return {name: made[r.at] for name, r in found.items() if r.at in made}
+
+
+def definition(session: Session, name: Name) -> str:
+    """``SHOW CREATE TABLE`` without the counter."""
+    row = session.texts(f"SHOW CREATE TABLE {quoted(*name)}")[0]
+    return _COUNTER.sub("", str(row[1]))
+
+
+def fingerprint(session: Session, name: Name) -> str:
+    return hashlib.sha256(definition(session, name).encode()).hexdigest()
+
+
+def _columns(session: Session, names: Sequence[Name]) -> dict[Name, tuple[Column, ...]]:
+    rows = session.texts(
+        "SELECT table_schema, table_name, column_name, data_type, character_set_name, "
+        "is_generated, extra FROM information_schema.columns WHERE "
+        + _among("table_schema", "table_name", names)
+        + " ORDER BY table_schema, table_name, ordinal_position"
+    )
+    found: dict[Name, list[Column]] = {name: [] for name in names}
+    for schema, table, name, type_, charset, generated, extra in rows:
+        column = Column(
+            name=str(name),
+            type=str(type_),
+            charset=charset,
+            generated=generated != "NEVER",
+            counter="auto_increment" in (extra or ""),
+        )
+        found[str(schema), str(table)].append(column)
+    return {name: tuple(columns) for name, columns in found.items()}
+
+
+def _keys(session: Session, names: Sequence[Name]) -> dict[Name, tuple[str, ...]]:
+    rows = session.texts(
+        "SELECT table_schema, table_name, column_name FROM information_schema.statistics "
+        f"WHERE index_name = 'PRIMARY' AND {_among('table_schema', 'table_name', names)} "
+        "ORDER BY table_schema, table_name, seq_in_index"
+    )
+    found: dict[Name, tuple[str, ...]] = {}
+    for schema, table, column in rows:
+        at = (str(schema), str(table))
+        found[at] = (*found.get(at, ()), str(column))
+    return found

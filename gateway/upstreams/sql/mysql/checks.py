@@ -1,0 +1,139 @@
+"""What the start-up check has to say about a server and the accounts of one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pymysql
+
+from gateway.model import Finding
+from gateway.upstreams.sql.mysql import receipts
+from gateway.upstreams.sql.mysql.counters import rows_modified
+from gateway.upstreams.sql.mysql.judge import OWN_SCHEMA
+from gateway.upstreams.sql.mysql.literals import text_literal
+from gateway.upstreams.sql.mysql.session import LEXICAL, Session
+
+OLDEST = (10, 6)
+_TOO_MUCH = ("SUPER", "FILE", "CREATE USER", "SHUTDOWN", "EXECUTE", "EVENT", "SET USER",
+             "BINLOG ADMIN", "REPLICATION SLAVE ADMIN")  # fmt: skip
+_SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys', 'holdfast')"
+
+Say = Callable[[str, str], None]
+
+
+def account_findings(session: Session, about: str) -> list[Finding]:
+    """What the agents' account can do beside its work, and what the server is set to."""
+    findings, say = _notes(about)
+    _server(session, say)
+    _rights(session, say)
+    _code(session, say)
+    if not _may_write_receipts(session):
+        say(
+            "warning",
+            f"Agents' account may not write to {OWN_SCHEMA}.receipts: every write is refused. "
+            f"GRANT INSERT ON {OWN_SCHEMA}.receipts TO it.",
+        )
+    return findings
+
+
+def capture_findings(session: Session, about: str) -> list[Finding]:
+    """What the gateway's own account lacks."""
+    findings, say = _notes(about)
+    if not receipts.there(session):
+        say(
+            "warning",
+            f"{OWN_SCHEMA}.receipts is missing and the gateway's account may not create it: every "
+            f"write is refused. CREATE DATABASE {OWN_SCHEMA} and GRANT ALL ON {OWN_SCHEMA}.* TO "
+            "the account of capture_url.",
+        )
+    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    counted = rows_modified(session)
+    session.run("ROLLBACK")
+    if counted is None:
+        say(
+            "info",
+            "The gateway's account has no PROCESS: what foreign keys do cannot be counted as a "
+            "second proof. GRANT PROCESS ON *.* TO it.",
+        )
+    return findings
+
+
+def _notes(about: str) -> tuple[list[Finding], Say]:
+    findings: list[Finding] = []
+
+    def say(level: str, message: str) -> None:
+        findings.append(Finding(level=level, about=about, message=message))
+
+    return findings, say
+
+
+def _server(session: Session, say: Say) -> None:
+    version, modes, binlog, image, trust, scheduler = session.texts(
+        "SELECT VERSION(), @@GLOBAL.sql_mode, @@GLOBAL.binlog_format, @@GLOBAL.binlog_row_image, "
+        "@@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.event_scheduler"
+    )[0]
+    numbers = tuple(int(n) for n in (version or "0.0").split("-")[0].split(".")[:2])
+    if numbers < OLDEST:
+        say("error", f"MariaDB before {'.'.join(map(str, OLDEST))} is not supported.")
+    odd = sorted(LEXICAL & set((modes or "").split(",")))
+    if odd:
+        say("warning", f"sql_mode has {', '.join(odd)}; calls run without it.")
+    if trust != "1":
+        say("warning", "innodb_flush_log_at_trx_commit is not 1: a commit can be lost.")
+    if binlog == "STATEMENT":
+        say("warning", "binlog_format is STATEMENT: replicas may not follow reverts exactly.")
+    if image != "FULL":
+        say("info", f"binlog_row_image is {image}: the binary log holds no whole rows.")
+    if scheduler == "ON":
+        say("info", "The event scheduler runs: events change rows without the gateway.")
+
+
+def _rights(session: Session, say: Say) -> None:
+    granted: set[str] = set()
+    for (line,) in session.texts("SHOW GRANTS"):
+        text = (line or "").upper()
+        if text.startswith("GRANT ALL PRIVILEGES ON *.*"):
+            granted.update(_TOO_MUCH)
+        elif text.startswith("GRANT ") and " ON " in text:
+            granted.update(r.strip() for r in text[len("GRANT ") : text.index(" ON ")].split(","))
+    held = [right for right in _TOO_MUCH if right in granted]
+    if held:
+        say(
+            "warning",
+            f"Agents' account has {', '.join(held)}: give it only SELECT, INSERT, UPDATE and "
+            "DELETE where it needs them.",
+        )
+
+
+def _code(session: Session, say: Say) -> None:
+    here = f"NOT IN {_SYSTEM}"
+    found = session.texts(
+        "SELECT COUNT(*) FROM information_schema.routines WHERE security_type = 'DEFINER' AND "
+        f"routine_schema {here} AND routine_type = 'FUNCTION'"
+    )
+    if found[0][0] != "0":
+        say(
+            "info",
+            f"{found[0][0]} stored functions run with their owner's rights; calls to stored "
+            "functions are refused.",
+        )
+    tables = session.texts(
+        "SELECT table_schema, table_name, engine FROM information_schema.tables WHERE "
+        f"table_type = 'BASE TABLE' AND engine <> 'InnoDB' AND table_schema {here} LIMIT 20"
+    )
+    for schema, name, engine in tables:
+        say("info", f"{schema}.{name} is kept by {engine}: writes to it are refused.")
+
+
+def _may_write_receipts(session: Session) -> bool:
+    session.run("START TRANSACTION")
+    try:
+        session.run(
+            f"INSERT INTO {receipts.TABLE} (call_id, state) VALUES "
+            f"({text_literal(b'check')}, 'void')"
+        )
+    except pymysql.Error:
+        return False
+    finally:
+        session.run("ROLLBACK")
+    return True

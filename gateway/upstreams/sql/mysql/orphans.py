@@ -1,0 +1,91 @@
+"""References that a revert would leave without their row. Foreign keys are off while it runs, so
+that nothing cascades; before it commits, every one that it could have broken is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gateway.upstreams.sql.mysql import catalog, rows
+from gateway.upstreams.sql.mysql.catalog import Column, ForeignKey, Name, Table
+from gateway.upstreams.sql.mysql.items import Item
+from gateway.upstreams.sql.mysql.literals import quoted
+from gateway.upstreams.sql.mysql.session import Row, Session
+
+_AT_ONCE = 400
+
+Values = tuple[bytes | None, ...]
+
+
+def leave_out(session: Session, items: Sequence[Item]) -> bool:
+    """Leaves the items alone that broke a reference; whether there was one."""
+    touched = {item.image.table.at: item.image.table for item in items if item.restore}
+    keys = catalog.foreign_keys(session, list(touched))
+    names = {name for key in keys for name in (key.child, key.parent)}
+    tables = catalog.tables(session, sorted(names))
+    found = False
+    for key in keys:
+        child, parent = tables.get(key.child), tables.get(key.parent)
+        if child is not None and parent is not None:
+            found = _check(session, key, child, items) or found
+    return found
+
+
+def _check(session: Session, key: ForeignKey, child: Table, items: Sequence[Item]) -> bool:
+    suspects = list(_suspects(key, items))
+    values = list(dict.fromkeys(value for _, value, _ in suspects))
+    broken: set[Values] = set()
+    for start in range(0, len(values), _AT_ONCE):
+        broken |= _without_row(session, key, child, values[start : start + _AT_ONCE])
+    if not broken:
+        return False
+    guilty = [one for one in suspects if one[1] in broken] or suspects
+    for item, _, why in guilty:
+        if item.restore:
+            item.leave(why)
+    return True
+
+
+def _suspects(key: ForeignKey, items: Sequence[Item]) -> Iterator[tuple[Item, Values, str]]:
+    """Items with a value that their child row now needs, or that their parent row gave up."""
+    for item in items:
+        at: Name = item.image.table.at
+        if not item.restore:
+            continue
+        if at == key.child and item.target is not None:
+            value = _cells(item.image.table, key.columns, item.target)
+            if None not in value:
+                yield item, value, "orphan"
+        if at == key.parent and item.now is not None:
+            value = _cells(item.image.table, key.references, item.now)
+            kept = item.target is not None and (
+                _cells(item.image.table, key.references, item.target) == value
+            )
+            if not kept and None not in value:
+                yield item, value, "referenced"
+
+
+def _cells(table: Table, names: Sequence[str], row: Row) -> Values:
+    stored = [c.name for c in rows.stored(table)]
+    return tuple(row[stored.index(name)] for name in names)
+
+
+def _without_row(
+    session: Session, key: ForeignKey, child: Table, values: Sequence[Values]
+) -> set[Values]:
+    columns = [_column(child, name) for name in key.columns]
+    names = ", ".join(quoted("c", c.name) for c in columns)
+    listed = ", ".join("(" + ", ".join(map(rows.literal, columns, value)) + ")" for value in values)
+    joined = " AND ".join(
+        f"{quoted('p', to)} = {quoted('c', of)}"
+        for of, to in zip(key.columns, key.references, strict=True)
+    )
+    found = session.rows(
+        f"SELECT {rows.selected(columns, 'c')} FROM {quoted(*key.child)} AS c "
+        f"WHERE ({names}) IN ({listed}) AND NOT EXISTS "
+        f"(SELECT 1 FROM {quoted(*key.parent)} AS p WHERE {joined}) LOCK IN SHARE MODE"
+    )
+    return set(found)
+
+
+def _column(table: Table, name: str) -> Column:
+    return next(c for c in table.columns if c.name == name)

@@ -1,0 +1,99 @@
+"""One line per call in a table of the gateway, written in the call's own transaction: what a crash
+left open is answered by looking it up.
+
+Who asks takes the line for himself if it is not there. So a transaction that was believed dead and
+is not can no longer commit, and an answer stays true for ever.
+"""
+
+from __future__ import annotations
+
+import pymysql
+
+from gateway.errors import UpstreamError
+from gateway.model import EffectState
+from gateway.upstreams.sql.mysql.failures import code_of
+from gateway.upstreams.sql.mysql.judge import OWN_SCHEMA
+from gateway.upstreams.sql.mysql.literals import quoted, text_literal
+from gateway.upstreams.sql.mysql.session import Session
+
+TABLE = quoted(OWN_SCHEMA, "receipts")
+_DONE, _VOID = b"done", b"void"
+
+_DUPLICATE = 1062
+_MISSING = frozenset({1146, 1049, 1142, 1044, 1143})
+_LOCKED = frozenset({1205, 1213})
+
+_CREATE = (
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (call_id VARCHAR(64) CHARACTER SET ascii "
+    "COLLATE ascii_bin NOT NULL PRIMARY KEY, state VARCHAR(8) CHARACTER SET ascii "
+    "COLLATE ascii_bin NOT NULL, made_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), "
+    "KEY (made_at)) ENGINE=InnoDB"
+)
+_KEPT_DAYS = 30
+
+
+def prepare(session: Session) -> None:
+    """Makes the table, where the account may. Ends an open transaction, so not within one."""
+    session.run(f"CREATE DATABASE IF NOT EXISTS {quoted(OWN_SCHEMA)}")
+    session.run(_CREATE)
+
+
+def there(session: Session) -> bool:
+    try:
+        session.rows(f"SELECT 1 FROM {TABLE} LIMIT 0")
+    except pymysql.Error as error:
+        if code_of(error) in _MISSING:
+            return False
+        raise
+    return True
+
+
+def sweep(session: Session) -> None:
+    """Drops lines that nobody can ask for any more, where the account may."""
+    try:
+        session.run(
+            f"DELETE FROM {TABLE} WHERE made_at < NOW() - INTERVAL {_KEPT_DAYS} DAY LIMIT 10000"
+        )
+    except pymysql.Error as error:
+        if code_of(error) not in _MISSING:
+            raise
+
+
+def write(session: Session, call: str) -> None:
+    """The call's line, first of all in its transaction."""
+    try:
+        session.run(f"INSERT INTO {TABLE} (call_id, state) VALUES ({_id(call)}, 'done')")
+    except pymysql.Error as error:
+        if code_of(error) == _DUPLICATE:
+            raise UpstreamError(
+                "This call was given up before it ran.", reason="upstream.failed"
+            ) from error
+        if code_of(error) in _MISSING:
+            raise UpstreamError(
+                f"The account may not write to {OWN_SCHEMA}.receipts, which proves after a crash "
+                "what happened. `holdfast check` says what to grant.",
+                reason="undo.unavailable",
+            ) from error
+        raise
+
+
+def ask(session: Session, call: str) -> EffectState:
+    """What became of the call. Blocks for as long as a lock may be waited for."""
+    try:
+        session.run(f"INSERT INTO {TABLE} (call_id, state) VALUES ({_id(call)}, 'void')")
+    except pymysql.Error as error:
+        code = code_of(error)
+        if code in _LOCKED:
+            return EffectState.UNKNOWN  # its transaction is still open
+        if code != _DUPLICATE:
+            raise
+    else:
+        return EffectState.NONE
+    found = session.rows(f"SELECT state FROM {TABLE} WHERE call_id = {_id(call)}")
+    if not found:
+        return EffectState.UNKNOWN
+    return EffectState.APPLIED if found[0][0] == _DONE else EffectState.NONE
+
+
+def _id(call: str) -> str:
+    return text_literal(call.encode())

@@ -1,0 +1,158 @@
+"""Rows as exact bytes: how they are selected, compared and written back.
+
+Read under ``character_set_results = NULL`` and UTC, every value is what the table holds: text in
+its own character set, floats with all their digits, ENUM, SET and BIT as numbers. Two rows are
+the same when their bytes are; no collation has a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gateway.model import Json
+from gateway.upstreams.sql.mysql.catalog import Column, Table
+from gateway.upstreams.sql.mysql.literals import quoted, text_literal
+from gateway.upstreams.sql.mysql.session import Row, Session
+
+Key = tuple[bytes, ...]
+
+_NUMBERS = frozenset(
+    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year"}
+)  # fmt: skip
+_FLOATS = frozenset({"float", "double"})
+_AS_NUMBERS = frozenset({"enum", "set", "bit"})
+_QUOTED = frozenset({"date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"})
+_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json"})
+_SHAPES = frozenset(
+    {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+     "multipolygon", "geometrycollection"}
+)  # fmt: skip
+_BYTES = _SHAPES | {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+KNOWN = _NUMBERS | _FLOATS | _AS_NUMBERS | _QUOTED | _TEXTS | _BYTES
+
+EXACT = "SET character_set_results = NULL"  # before rows are read as images
+_CHUNK = 500
+_IN = 400
+
+
+def stored(table: Table) -> tuple[Column, ...]:
+    """The columns that hold something of their own."""
+    return tuple(c for c in table.columns if not c.generated)
+
+
+def selected(columns: Sequence[Column], alias: str | None = None) -> str:
+    """What to select for images of ``columns``."""
+    return ", ".join(_wanted(c, alias) for c in columns)
+
+
+def _wanted(column: Column, alias: str | None) -> str:
+    name = quoted(column.name) if alias is None else quoted(alias, column.name)
+    if column.type in _AS_NUMBERS:
+        return f"{name} + 0"
+    return f"{name} + 0e0" if column.type in _FLOATS else name
+
+
+def literal(column: Column, cell: bytes | None) -> str:
+    """The value as SQL, to be written to the column or compared with it."""
+    if cell is None:
+        return "NULL"
+    if column.type in _TEXTS:
+        return text_literal(cell, column.charset or "utf8mb4")
+    if column.type in _BYTES:
+        return f"X'{cell.hex()}'"
+    text = cell.decode("ascii")
+    if column.type in _QUOTED:
+        return f"'{text}'"
+    if column.type in _FLOATS and "e" not in text:
+        return f"{text}e0"
+    return text
+
+
+def keyed(table: Table) -> bool:
+    """Whether rows can be found again by their primary key."""
+    types = {c.name: c for c in table.columns}
+    return bool(table.key) and all(
+        not types[k].generated and types[k].type not in _FLOATS for k in table.key
+    )
+
+
+def key_of(table: Table, row: Row) -> Key:
+    names = [c.name for c in stored(table)]
+    cells = [row[names.index(k)] for k in table.key]
+    assert all(cell is not None for cell in cells)
+    return tuple(cell for cell in cells if cell is not None)
+
+
+def among(table: Table, keys: Sequence[Key], alias: str | None = None) -> str:
+    """The condition that a row has one of ``keys``."""
+    types = {c.name: c for c in table.columns}
+    columns = [types[name] for name in table.key]
+    names = [quoted(c.name) if alias is None else quoted(alias, c.name) for c in columns]
+    if len(columns) == 1:
+        listed = ", ".join(literal(columns[0], key[0]) for key in keys)
+        return f"{names[0]} IN ({listed})"
+    listed = ", ".join(
+        "(" + ", ".join(literal(c, cell) for c, cell in zip(columns, key, strict=True)) + ")"
+        for key in keys
+    )
+    return f"({', '.join(names)}) IN ({listed})"
+
+
+def chunks(items: Sequence[Key], size: int = _IN) -> Iterator[Sequence[Key]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def by_key(session: Session, table: Table, keys: Sequence[Key], lock: str = "") -> list[Row]:
+    """The rows that have one of ``keys`` now; equal to a key by its collation is enough."""
+    columns = selected(stored(table))
+    found: list[Row] = []
+    for part in chunks(keys):
+        query = f"SELECT {columns} FROM {table.quoted} WHERE {among(table, part)} {lock}"
+        found += session.rows(query)
+    return found
+
+
+def same_row(table: Table, row: Row, alias: str | None = None) -> str:
+    """A condition that finds the row, and no more than rows that look like it."""
+    parts = []
+    for column, cell in zip(stored(table), row, strict=True):
+        name = quoted(column.name) if alias is None else quoted(alias, column.name)
+        if column.type in _TEXTS and cell is not None:
+            parts.append(f"CAST({name} AS BINARY) <=> X'{cell.hex()}'")
+        elif column.type in _SHAPES and cell is not None:
+            parts.append(f"HEX({name}) <=> '{cell.hex().upper()}'")
+        elif column.type in _AS_NUMBERS or column.type in _FLOATS:
+            parts.append(f"{_wanted(column, alias)} <=> {literal(column, cell)}")
+        else:
+            parts.append(f"{name} <=> {literal(column, cell)}")
+    return " AND ".join(parts)
+
+
+def shown(table: Table, row: Row | None) -> dict[str, Json] | None:
+    """A row for people."""
+    if row is None:
+        return None
+    return {c.name: _shown(c, cell) for c, cell in zip(stored(table), row, strict=True)}
+
+
+def shown_key(table: Table, key: Key | None) -> dict[str, Json] | None:
+    if key is None:
+        return None
+    types = {c.name: c for c in table.columns}
+    return {n: _shown(types[n], cell) for n, cell in zip(table.key, key, strict=True)}
+
+
+_CODECS = {"latin1": "cp1252", "ascii": "ascii", "ucs2": "utf-16-be", "utf16": "utf-16-be",
+           "utf16le": "utf-16-le", "utf32": "utf-32-be", "cp1251": "cp1251", "latin2": "latin2",
+           "sjis": "shift_jis", "cp932": "cp932", "gbk": "gbk", "big5": "big5", "euckr": "euc_kr",
+           "ujis": "euc_jp", "koi8r": "koi8_r", "greek": "iso8859_7"}  # fmt: skip
+
+
+def _shown(column: Column, cell: bytes | None) -> Json:
+    if cell is None:
+        return None
+    if column.type in _BYTES:
+        return "\\x" + cell.hex()
+    codec = _CODECS.get(column.charset or "", "utf-8") if column.type in _TEXTS else "ascii"
+    return cell.decode(codec, "replace")

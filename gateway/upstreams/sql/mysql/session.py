@@ -1,0 +1,377 @@
+"""Connections to one MariaDB account: pinned, verified, pooled.
+
+The driver blocks, so everything here does too, and runs in threads: ``Session`` is used by one
+thread at a time. Values stay the bytes that the server sent. One statement per packet: the client
+flag for several is never set, nor that for LOAD DATA LOCAL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+import pymysql.cursors
+
+from gateway.errors import UpstreamError
+from gateway.upstreams.sql.mysql.failures import FAILURES, lost, unreachable
+
+Row = tuple[bytes | None, ...]
+
+# Modes under which a text is read in another way than ``lexing`` reads it.
+LEXICAL = frozenset(
+    {"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE", "ANSI", "DB2",
+     "HIGH_NOT_PRECEDENCE", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL", "PAD_CHAR_TO_FULL_LENGTH"}
+)  # fmt: skip
+# What has to stand in every session, by the name of the variable, as the server shows it.
+_PINS = {
+    "autocommit": "1",
+    "character_set_client": "utf8mb4",
+    "character_set_connection": "utf8mb4",
+    "character_set_results": "utf8mb4",
+    "time_zone": "+00:00",
+    "tx_isolation": "REPEATABLE-READ",
+    "tx_read_only": "0",
+    "foreign_key_checks": "1",
+    "unique_checks": "1",
+    "check_constraint_checks": "1",
+    "completion_type": "NO_CHAIN",
+    "sql_auto_is_null": "0",
+    "sql_select_limit": "18446744073709551615",
+    "timestamp": "",
+    "insert_id": "",
+    "system_versioning_asof": "DEFAULT",
+}
+_NOT_COMPARED = frozenset({"timestamp", "insert_id"})
+_SETTINGS = (
+    "SET autocommit=1, time_zone='+00:00', tx_isolation='REPEATABLE-READ', tx_read_only=0, "
+    "foreign_key_checks=1, unique_checks=1, check_constraint_checks=1, "
+    "completion_type='NO_CHAIN', sql_auto_is_null=0, sql_select_limit=DEFAULT, "
+    "max_statement_time={statement}, innodb_lock_wait_timeout={lock}, lock_wait_timeout={lock}, "
+    "wait_timeout={idle}, idle_transaction_timeout={idle}, sql_mode=(SELECT {mode})"
+)
+_READ_AHEAD = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. ``idle`` ends a session whose owner went away."""
+
+    statement: float
+    lock: float
+    idle: float
+    connect: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of a result: the protocol's number of its type, and of its character set."""
+
+    name: str
+    type: int
+    charset: int
+    flags: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the server answered to one statement."""
+
+    fields: tuple[Field, ...]
+    rows: list[Row]
+    affected: int
+    insert_id: int
+    warnings: int
+
+
+class TooMuch(Exception):
+    """A result or an image went over its budget; the session is lost with it."""
+
+
+class Session:
+    """One connection. BEGIN and COMMIT are statements here."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.used_at = 0.0
+
+    @property
+    def id(self) -> int:
+        return int(self.connection.thread_id())
+
+    @property
+    def open(self) -> bool:
+        return bool(self.connection.open)
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self.connection.server_status & _IN_TRANSACTION)
+
+    def run(self, sql: str) -> int:
+        """Our own statement; how many rows it changed."""
+        with self.connection.cursor() as cursor:
+            return int(cursor.execute(sql))
+
+    def rows(self, sql: str) -> list[Row]:
+        """All rows of our own query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def texts(self, sql: str) -> list[tuple[str | None, ...]]:
+        """Rows of our own query over the catalog, as text."""
+        return [
+            tuple(None if cell is None else cell.decode("utf-8", "replace") for cell in row)
+            for row in self.rows(sql)
+        ]
+
+    def streamed(self, sql: str) -> Stream:
+        """Rows of our own query as they come; the session is taken until it is closed."""
+        return Stream(self, sql)
+
+    def statement(self, sql: str, *, max_rows: int, max_bytes: int) -> Reply:
+        """One statement of an agent. Raises ``TooMuch`` after dropping the connection, which rolls
+        back, when its result is over its bounds."""
+        stream = Stream(self, sql)
+        rows: list[Row] = []
+        size = 0
+        while part := stream.take(_READ_AHEAD):
+            rows += part
+            size += sum(len(c) for row in part for c in row if c is not None) + 8 * len(part)
+            if len(rows) > max_rows or size > max_bytes:
+                stream.abandon()
+                raise TooMuch
+        return stream.reply(rows)
+
+    def interrupt(self) -> None:
+        """Ends the wait of another thread for this session, which is lost with it."""
+        sock = self.connection._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it may have ended by itself just now
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def drop(self) -> None:
+        """Closes the socket without a word."""
+        self.connection._force_close()
+
+    def close(self) -> None:
+        try:
+            self.connection.close()
+        except FAILURES:
+            self.drop()
+
+
+class Stream:
+    """A result that is read while the server still makes it."""
+
+    def __init__(self, session: Session, sql: str) -> None:
+        self._session = session
+        self._cursor = session.connection.cursor(pymysql.cursors.SSCursor)
+        self._cursor.execute(sql)
+
+    def take(self, count: int) -> Sequence[Row]:
+        """Up to ``count`` rows more; none at the end."""
+        if not self._cursor._result.field_count:
+            return ()
+        part: Sequence[Row] = self._cursor.fetchmany(count)
+        return part
+
+    def reply(self, rows: list[Row]) -> Reply:
+        """What the server said beside its rows, once all of them were taken."""
+        result = self._cursor._result
+        shown = bool(result.field_count)
+        return Reply(
+            fields=tuple(map(_field, result.fields or ())) if shown else (),
+            rows=rows,
+            affected=0 if shown else int(result.affected_rows or 0),
+            insert_id=int(result.insert_id or 0),
+            warnings=int(result.warning_count or 0),
+        )
+
+    def close(self) -> None:
+        """Reads what is left."""
+        self._cursor.close()
+
+    def abandon(self) -> None:
+        """Leaves the rest of the result unread, and the session with it."""
+        result = self._cursor._result
+        result.unbuffered_active, result.connection = False, None
+        self._session.drop()
+
+
+_IN_TRANSACTION = 1
+
+
+def _field(packet: Any) -> Field:
+    name = packet.name
+    return Field(
+        name=name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+        type=packet.type_code,
+        charset=packet.charsetnr,
+        flags=packet.flags,
+        length=packet.length,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an account is reached."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+    socket: str | None
+    tls: str | None  # the file of the certificate authority
+
+    def __repr__(self) -> str:
+        return "Address(...)"
+
+
+def address(url: str) -> Address:
+    """``mysql://user:password@host:port/database?socket=...&ca=...``."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return Address(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.lstrip("/")),
+        socket=options.get("socket"),
+        tls=options.get("ca"),
+    )
+
+
+def elsewhere(url: str, other: str) -> str:
+    """``url`` with the database of ``other``, in which both read the same names."""
+    parts = urlsplit(url)
+    return parts._replace(path=urlsplit(other).path).geturl()
+
+
+class Door:
+    """Opens pinned sessions of one account."""
+
+    def __init__(self, source: str, url: str, timeouts: Timeouts) -> None:
+        self._source = source
+        self._address = address(url)
+        self._timeouts = timeouts
+
+    @property
+    def database(self) -> str:
+        return self._address.database
+
+    def connect(self) -> Session:
+        """A new session, pinned and verified. Raises ``UpstreamError``."""
+        at, timeouts = self._address, self._timeouts
+        try:
+            connection = pymysql.connect(
+                host=at.host,
+                port=at.port,
+                unix_socket=at.socket,
+                user=at.user,
+                password=at.password,
+                database=at.database or None,
+                charset="utf8mb4",
+                use_unicode=False,
+                conv={_NO_CONVERSION: str},
+                autocommit=True,
+                local_infile=False,
+                connect_timeout=timeouts.connect,
+                read_timeout=timeouts.statement + 2 * timeouts.lock + 5,
+                write_timeout=timeouts.statement + 5,
+                ssl={"ca": at.tls} if at.tls else None,
+                program_name="holdfast",
+            )
+        except FAILURES as error:
+            raise unreachable(self._source) from error
+        session = Session(connection)
+        try:
+            self.pin(session)
+        except FAILURES as error:
+            session.drop()
+            raise unreachable(self._source) from error
+        except UpstreamError:
+            session.drop()
+            raise
+        return session
+
+    def pin(self, session: Session) -> None:
+        """Sets and verifies what texts and images depend on. Raises ``UpstreamError`` where the
+        server does not keep it."""
+        version = session.texts("SELECT VERSION(), @@GLOBAL.sql_mode")[0]
+        if "mariadb" not in (version[0] or "").lower():
+            raise UpstreamError(
+                f"Source {self._source!r} is not MariaDB; other servers are not served.",
+                reason="upstream.failed",
+            )
+        modes = [m for m in (version[1] or "").split(",") if m and m not in LEXICAL]
+        timeouts = self._timeouts
+        session.run(
+            _SETTINGS.format(
+                statement=timeouts.statement,
+                lock=max(1, round(timeouts.lock)),
+                idle=max(1, round(timeouts.idle)),
+                mode="'" + ",".join(modes) + "'",
+            )
+        )
+        self.verify(session)
+
+    def verify(self, session: Session) -> None:
+        """Raises ``UpstreamError`` when a pin does not hold."""
+        names = [name for name in _PINS if name not in _NOT_COMPARED]
+        found = session.texts(f"SELECT {', '.join('@@' + n for n in names)}, @@sql_mode")[0]
+        for name, value in zip(names, found, strict=False):
+            if value != _PINS[name]:
+                raise UpstreamError(
+                    f"Source {self._source!r} does not keep {name} at {_PINS[name]!r}.",
+                    reason="upstream.failed",
+                )
+        if LEXICAL & set((found[-1] or "").split(",")):
+            raise UpstreamError(
+                f"Source {self._source!r} does not keep the sql_mode of the gateway.",
+                reason="upstream.failed",
+            )
+
+    def renew(self, session: Session) -> bool:
+        """Makes a used session as good as new; false when it should be closed instead."""
+        try:
+            if session.in_transaction:
+                session.run("ROLLBACK")
+            _reset(session.connection)
+            self.pin(session)
+        except FAILURES:
+            return False
+        session.used_at = time.monotonic()
+        return True
+
+    def usable(self, session: Session) -> bool:
+        """Whether a session that waited is still there."""
+        if not session.open:
+            return False
+        if time.monotonic() - session.used_at < _PING_AFTER_S:
+            return True
+        try:
+            session.rows("SELECT 1")
+        except FAILURES as error:
+            return not lost(error)
+        return True
+
+
+_NO_CONVERSION = -1  # no column has this type, so none is converted
+_PING_AFTER_S = 5.0
+_COM_RESET_CONNECTION = 0x1F
+
+
+def _reset(connection: Any) -> None:
+    """Drops what a session may have left: variables, temporary tables, locks, statements."""
+    connection._execute_command(_COM_RESET_CONNECTION, b"")
+    connection._read_ok_packet()
+    connection.set_character_set("utf8mb4")

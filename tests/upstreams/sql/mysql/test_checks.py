@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from tests.fixtures.mariadb_case import Case
+from tests.fixtures.mariadb_server import MariadbServer
+
+
+async def test_an_account_with_few_rights_has_nothing_to_warn_about(case: Case) -> None:
+    case.setup("CREATE TABLE t (id INT PRIMARY KEY)")
+    findings = await case.source.check()
+    assert [f for f in findings if f.level != "info"] == []
+
+
+async def test_what_the_server_and_the_accounts_allow_is_told(
+    mariadb_server: MariadbServer, case_database: str
+) -> None:
+    case = Case(mariadb_server, case_database, user="root")
+    case.run("SET GLOBAL log_bin_trust_function_creators = 1")
+    case.setup(
+        "CREATE TABLE m (id INT) ENGINE=MyISAM",
+        "CREATE FUNCTION f() RETURNS INT SQL SECURITY DEFINER RETURN 1",
+    )
+    case.run("SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',ANSI_QUOTES')")
+    case.run("SET GLOBAL binlog_row_image = MINIMAL")
+    try:
+        told = " ".join(f.message for f in await case.source.check())
+    finally:
+        case.run("SET GLOBAL sql_mode = DEFAULT")
+        case.run("SET GLOBAL binlog_row_image = FULL")
+    for word in ("SUPER", "FILE", "EXECUTE", "ANSI_QUOTES", "MINIMAL", "MyISAM", "owner's rights"):
+        assert word in told, word
+    await case.close()
+
+
+async def test_without_process_the_second_proof_is_missing(
+    mariadb_server: MariadbServer, case_database: str
+) -> None:
+    case = Case(mariadb_server, case_database)
+    case.source._peers = case.source._agents
+    told = [f.message for f in await case.source.check()]
+    assert any("PROCESS" in message for message in told)
+    await case.close()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.errors import UpstreamError
+from gateway.model import EffectState
+from gateway.upstreams.sql.mysql import receipts
+from gateway.upstreams.sql.mysql.session import Door, Session, Timeouts
+from tests.fixtures.mariadb_server import MariadbServer
+
+
+@pytest.fixture
+def pair(mariadb_server: MariadbServer) -> Iterator[tuple[Session, Session]]:
+    door = Door("app", mariadb_server.url(), Timeouts(statement=9, lock=1, idle=30))
+    one, other = door.connect(), door.connect()
+    one.run("DROP DATABASE IF EXISTS holdfast")
+    assert not receipts.there(one)
+    receipts.prepare(one)
+    assert receipts.there(one)
+    yield one, other
+    one.close()
+    other.close()
+
+
+def test_a_call_that_committed_is_applied(pair: tuple[Session, Session]) -> None:
+    one, other = pair
+    one.run("START TRANSACTION")
+    receipts.write(one, "call_1")
+    one.run("COMMIT")
+    assert receipts.ask(other, "call_1") is EffectState.APPLIED
+    assert receipts.ask(other, "call_1") is EffectState.APPLIED
+
+
+def test_a_call_whose_transaction_is_open_is_unknown(pair: tuple[Session, Session]) -> None:
+    one, other = pair
+    one.run("START TRANSACTION")
+    receipts.write(one, "call_1")
+    assert receipts.ask(other, "call_1") is EffectState.UNKNOWN
+    one.run("ROLLBACK")
+    assert receipts.ask(other, "call_1") is EffectState.NONE
+
+
+def test_an_answer_stays_true_for_ever(pair: tuple[Session, Session]) -> None:
+    """Who was told that a call had no effect can rely on it: the call can no longer commit."""
+    one, other = pair
+    assert receipts.ask(other, "call_1") is EffectState.NONE
+    one.run("START TRANSACTION")
+    with pytest.raises(UpstreamError):
+        receipts.write(one, "call_1")
+    one.run("ROLLBACK")
+    assert receipts.ask(other, "call_1") is EffectState.NONE
+
+
+def test_old_lines_are_swept(pair: tuple[Session, Session]) -> None:
+    one, _ = pair
+    one.run(
+        f"INSERT INTO {receipts.TABLE} (call_id, state, made_at) VALUES ('old', 'done', "
+        "'2001-01-01'), ('new', 'done', NOW())"
+    )
+    receipts.sweep(one)
+    assert one.texts(f"SELECT call_id FROM {receipts.TABLE}") == [("new",)]
+
+
+def test_a_missing_table_says_what_to_grant(pair: tuple[Session, Session]) -> None:
+    one, _ = pair
+    one.run("DROP DATABASE holdfast")
+    with pytest.raises(UpstreamError) as error:
+        receipts.write(one, "call_1")
+    assert error.value.reason == "undo.unavailable"

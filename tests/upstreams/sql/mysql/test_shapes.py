@@ -1,0 +1,34 @@
+"""Every shape of write: undone to the byte, or refused with the database unchanged."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import UpstreamError
+from gateway.model import Reversibility
+from tests.fixtures.mariadb_case import Case, Refused
+from tests.fixtures.mariadb_shapes import EXACT, SHAPES, Shape
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_shape(case: Case, shape: Shape) -> None:
+    case.setup(*shape.setup)
+    before = case.dump()
+    try:
+        done = await case.call(shape.sql, shape.params)
+    except (Refused, UpstreamError) as error:
+        refusal = error.deny if isinstance(error, Refused) else error
+        assert refusal.reason == shape.result, refusal.detail
+        assert case.dump() == before
+        return
+    assert shape.result == EXACT
+    after = case.dump()
+    reverted = await case.revert(done.undo)
+    assert reverted.states == ["reverted"]
+    assert case.dump() == before
+    assert reverted.undo is not None
+    if reverted.undo.reversibility is Reversibility.IRREVERSIBLE:
+        return  # triggers that a redo would fire
+    again = await case.revert(reverted.undo)
+    assert again.states == ["reverted"]
+    assert case.dump() == after
