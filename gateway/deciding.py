@@ -111,13 +111,6 @@ class Decider:
 
 def _kept(action: Action, decision: Allow | Hold) -> Decision:
     """``decision``, unless it demands or allows what cannot be done as demanded."""
-    if decision.obligations.redact:
-        # Demanded and not done would be worse than refused.
-        return Deny(
-            reason="policy.unavailable",
-            detail="Policy demands that columns are redacted, which this version cannot do.",
-            revision=decision.revision,
-        )
     irreversible = action.reversibility is Reversibility.IRREVERSIBLE
     if irreversible and not decision.obligations.irreversible:
         return Deny(

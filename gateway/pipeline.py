@@ -57,6 +57,7 @@ from gateway.outcomes import (
     waiting,
     without_effect,
 )
+from gateway.redacting import redact, still
 from gateway.rehearsing import Demands, Rehearsals
 
 
@@ -174,6 +175,9 @@ class Pipeline:
         try:
             with self._flights.cancellable(call.id):
                 async with self._upstream(call.tool).attempt(call, action) as attempt:
+                    unable = redact(attempt, action, decision.obligations)
+                    if unable is not None:
+                        return failed(unable)
                     if action.cls is ActionClass.READ:
                         return await attempt.read()
                     ran = await attempt.run()
@@ -254,6 +258,7 @@ class Pipeline:
         if isinstance(again, Hold) and approval is None and not isinstance(decision, Hold):
             return await self._hold_measured(call, action, again, measured)
         refusal = self._decider.extent(measured, again.obligations)
+        refusal = refusal or still(decision.obligations, again.obligations)
         return refusal or (decision.obligations, again.obligations)
 
     # --- holding --------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from gateway.interfaces import (
     Probe,
     no_probe,
 )
-from gateway.model import CallRecord, Deny, Subject
+from gateway.model import CallRecord, Deny, Redaction, Subject
 from gateway.policy.compiled import TestReport
 from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
@@ -77,6 +77,7 @@ def _gateway(parts: Parts) -> Gateway:
             "audit": lambda: _audit_ready(parts),
             "policy": lambda: _policy_ready(parts),
         },
+        redaction=Redaction(config.snapshots.redact),
         configured_agents={a.name: a.roles for a in config.identity.agents},
         bounds=Bounds(
             json=JsonBounds(bytes=config.server.max_body_bytes),

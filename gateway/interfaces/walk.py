@@ -24,6 +24,7 @@ from gateway.model import (
     OnConflict,
     Outcome,
     Permit,
+    Redaction,
     Step,
     Subject,
     Undo,
@@ -125,6 +126,16 @@ class Attempt(Protocol):
 
     async def commit(self, permit: Permit) -> Outcome:
         """Commits, once. An outcome that cannot be told is ``UNKNOWN``, never guessed."""
+        ...
+
+
+@runtime_checkable
+class Redacting(Protocol):
+    """An attempt that can keep columns from the agent."""
+
+    def redact(self, redaction: Redaction, *, exposed: bool) -> None:
+        """Before anything runs: results and errors show nothing of these columns. ``exposed``:
+        whether the call could read one of them."""
         ...
 
 

@@ -36,10 +36,12 @@ from gateway.model.records import (
     Undo,
     UndoInfo,
 )
+from gateway.model.redaction import REDACTED, Redaction
 from gateway.model.tokens import Intent, Permit, Running
 
 __all__ = [
     "LISTED",
+    "REDACTED",
     "Action",
     "ActionClass",
     "Allow",
@@ -62,6 +64,7 @@ __all__ = [
     "Outcome",
     "Permit",
     "Reach",
+    "Redaction",
     "Reply",
     "Resource",
     "Reversibility",

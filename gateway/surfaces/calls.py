@@ -5,7 +5,6 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.errors import REASONS, NotFound
-from gateway.interfaces import Store
 from gateway.lifecycle import State
 from gateway.model import CallRecord, Deny, EffectState, Json, RevertJob
 from gateway.revert import RevertRequest
@@ -14,6 +13,7 @@ from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_optional_json
 from gateway.surfaces.endpoint import Access, Endpoint
 from gateway.surfaces.events import stream
+from gateway.surfaces.hiding import Hiding, hiding, taken_back
 from gateway.surfaces.problems import problem
 from gateway.surfaces.views import job_json, record_json
 from gateway.surfaces.visit import Act, Visit
@@ -29,11 +29,12 @@ async def visible(gateway: Gateway, visit: Visit, id: str) -> CallRecord:
     return record
 
 
-async def shown(store: Store, record: CallRecord, *, full: bool) -> dict[str, Json]:
+async def shown(gateway: Gateway, record: CallRecord, *, full: bool) -> dict[str, Json]:
     """With the id of the approval that a held call waits for."""
-    document = record_json(record, full=full)
+    hidden = await hiding(gateway, taken_back([record]), own=not full)
+    document = record_json(record, full=full, hiding=hidden)
     if record.state is State.HELD and record.approval is None:
-        waiting = await store.approvals()
+        waiting = await gateway.store.approvals()
         document["approval"] = next((a.id for a in waiting if a.call == record.call.id), None)
     return document
 
@@ -43,7 +44,7 @@ async def show(gateway: Gateway, visit: Visit) -> Act:
 
     async def run() -> Response:
         record = await visible(gateway, visit, id)
-        return answer(await shown(gateway.store, record, full=visit.admin))
+        return answer(await shown(gateway, record, full=visit.admin))
 
     return Act(what="calls.show", about={"call": id}, run=run)
 
@@ -53,7 +54,7 @@ async def watch(gateway: Gateway, visit: Visit) -> Act:
 
     async def run() -> Response:
         await visible(gateway, visit, id)
-        return stream(gateway, id, visit.subject.id)
+        return stream(gateway, id, visit.subject.id, own=not visit.admin)
 
     return Act(what="calls.watch", about={"call": id}, run=run)
 
@@ -67,7 +68,7 @@ async def cancel(gateway: Gateway, visit: Visit) -> Act:
         record = await gateway.pipeline.cancel(id)
         if record is None:
             raise NotFound("There is no such call.")
-        return answer(await shown(gateway.store, record, full=visit.admin))
+        return answer(await shown(gateway, record, full=visit.admin))
 
     return Act(what="calls.cancel", about={"call": id}, run=run)
 
@@ -86,15 +87,16 @@ async def undo(gateway: Gateway, visit: Visit) -> Act:
             return problem(refusal, call=id)
         visit.call, visit.began, visit.doubt = id, not plan, not plan
         request = RevertRequest(target={"call": id}, plan=plan, reason=reason, by=visit.subject.id)
-        return undone(await gateway.reverter.revert(request))
+        job = await gateway.reverter.revert(request)
+        return undone(job, await hiding(gateway, [id], own=not visit.admin))
 
     return Act(what="calls.undo", about={"call": id}, run=run)
 
 
-def undone(job: RevertJob) -> Response:
+def undone(job: RevertJob, hidden: Hiding) -> Response:
     """The job; as a refusal when nothing could be taken back."""
     if job.state not in ("conflict", "failed"):
-        return answer(job_json(job))
+        return answer(job_json(job, hidden))
     step = job.steps[0] if job.steps else None
     fallback = "revert.conflict" if job.state == "conflict" else "revert.not_revertible"
     named = step.reason if step is not None and step.reason in REASONS else None
@@ -102,7 +104,7 @@ def undone(job: RevertJob) -> Response:
     refusal = Deny(
         reason=named or fallback,
         detail=(step.detail if step is not None else None) or "The call was not taken back.",
-        extra=job_json(job),
+        extra=job_json(job, hidden),
         effect=EffectState.UNKNOWN if unknown else EffectState.NONE,
     )
     return problem(refusal, call=step.call if step is not None else None)

@@ -12,26 +12,27 @@ from gateway.errors import HoldfastError, Overloaded
 from gateway.lifecycle import SETTLED
 from gateway.model import CallRecord
 from gateway.surfaces.answers import SAFE, encoded
+from gateway.surfaces.hiding import hiding, taken_back
 from gateway.surfaces.views import record_json
 from gateway.surfaces.wiring import Gateway
 
 _log = logging.getLogger(__name__)
 
 
-def stream(gateway: Gateway, id: str, subject: str) -> Response:
+def stream(gateway: Gateway, id: str, subject: str, *, own: bool) -> Response:
     """Ends when the call is settled, or after ``Bounds.watch_total_s``. Raises ``Overloaded``
     when the subject watches too many already."""
     if gateway.watching.get(subject, 0) >= gateway.bounds.watchers:
         raise Overloaded("Too many event streams are open. Close one or poll the call.")
     return StreamingResponse(
-        _counted(gateway, id, subject), media_type="text/event-stream", headers=SAFE
+        _counted(gateway, id, subject, own), media_type="text/event-stream", headers=SAFE
     )
 
 
-async def _counted(gateway: Gateway, id: str, subject: str) -> AsyncIterator[bytes]:
+async def _counted(gateway: Gateway, id: str, subject: str, own: bool) -> AsyncIterator[bytes]:
     gateway.watching[subject] = gateway.watching.get(subject, 0) + 1
     try:
-        async for piece in _changes(gateway, id):
+        async for piece in _changes(gateway, id, own):
             yield piece
     finally:
         gateway.watching[subject] -= 1
@@ -39,7 +40,7 @@ async def _counted(gateway: Gateway, id: str, subject: str) -> AsyncIterator[byt
             del gateway.watching[subject]
 
 
-async def _changes(gateway: Gateway, id: str) -> AsyncIterator[bytes]:
+async def _changes(gateway: Gateway, id: str, own: bool) -> AsyncIterator[bytes]:
     bounds = gateway.bounds
     seen: tuple[str, str] | None = None
     waited = quiet = 0.0
@@ -54,7 +55,7 @@ async def _changes(gateway: Gateway, id: str) -> AsyncIterator[bytes]:
         state = (str(record.state), record.updated_at.isoformat())
         if state != seen:
             seen, quiet = state, 0.0
-            yield _shown(record)
+            yield await _shown(gateway, record, own)
             if record.state in SETTLED:
                 return
         elif quiet >= bounds.watch_beat_s:
@@ -66,8 +67,9 @@ async def _changes(gateway: Gateway, id: str) -> AsyncIterator[bytes]:
     yield event("timeout", {"call": id})
 
 
-def _shown(record: CallRecord) -> bytes:
-    return event("state", record_json(record, full=False))
+async def _shown(gateway: Gateway, record: CallRecord, own: bool) -> bytes:
+    hidden = await hiding(gateway, taken_back([record]), own=own)
+    return event("state", record_json(record, full=False, hiding=hidden))
 
 
 def event(name: str, document: dict[str, object]) -> bytes:

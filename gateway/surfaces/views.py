@@ -16,6 +16,7 @@ from gateway.model import (
     RevertJob,
     UndoInfo,
 )
+from gateway.surfaces.hiding import Hiding
 from gateway.surfaces.problems import problem_document
 
 
@@ -42,7 +43,7 @@ def reply_json(reply: Reply) -> dict[str, Json]:
     }
 
 
-def record_json(record: CallRecord, *, full: bool) -> dict[str, Json]:
+def record_json(record: CallRecord, *, full: bool, hiding: Hiding) -> dict[str, Json]:
     """A call. ``full`` adds what only the admin is shown."""
     call, outcome = record.call, record.outcome
     shown: dict[str, Json] = {
@@ -61,8 +62,8 @@ def record_json(record: CallRecord, *, full: bool) -> dict[str, Json]:
         "updated_at": time_json(record.updated_at),
         "decision": record.decision,
         "measured": record.measured,
-        "outcome": None if outcome is None else outcome_json(outcome, call.id),
-        "result": None if outcome is None else outcome.result,
+        "outcome": None if outcome is None else outcome_json(record, outcome, hiding),
+        "result": hiding.result(record),
         "undo": {**undo_json(record.undo), "available": _takes_back(record)},
         "reverts": list(call.reverts),
         "reverted_by": record.reverted_by,
@@ -88,13 +89,14 @@ def _takes_back(record: CallRecord) -> bool:
     return record.undo.available and record.reverted_by is None
 
 
-def outcome_json(outcome: Outcome, call: str) -> dict[str, Json]:
-    refusal = outcome.refusal
+def outcome_json(record: CallRecord, outcome: Outcome, hiding: Hiding) -> dict[str, Json]:
+    refusal = hiding.refusal(record)
+    shown = None if refusal is None else refusal_json(refusal, record.call.id, outcome)
     return {
         "state": str(outcome.state),
         "effect": str(outcome.effect),
-        "refusal": None if refusal is None else refusal_json(refusal, call, outcome),
-        "steps": [step.as_json() for step in outcome.steps],
+        "refusal": shown,
+        "steps": [hiding.step(step) for step in outcome.steps],
     }
 
 
@@ -117,7 +119,7 @@ def freeze_json(freeze: Freeze, now: datetime) -> dict[str, Json]:
     }
 
 
-def job_json(job: RevertJob) -> dict[str, Json]:
+def job_json(job: RevertJob, hiding: Hiding) -> dict[str, Json]:
     return {
         "id": job.id,
         "state": job.state,
@@ -126,7 +128,7 @@ def job_json(job: RevertJob) -> dict[str, Json]:
         "on_conflict": str(job.on_conflict),
         "reason": job.reason,
         "requested_by": job.requested_by,
-        "steps": [step.as_json() for step in job.steps],
+        "steps": [hiding.step(step) for step in job.steps],
         "created_at": time_json(job.created_at),
         "updated_at": time_json(job.updated_at),
     }

@@ -17,6 +17,7 @@ from gateway.model import (
     Deny,
     Freeze,
     Json,
+    Redaction,
     Reply,
     RevertJob,
     Scope,
@@ -115,9 +116,9 @@ class Bounds:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """``upstreams``: kind (``sql``, ``http``, ``mcp``) by name. ``readiness``: a check per part
-    that raises ``HoldfastError`` while the part cannot work. ``uploads``: by tool, the most
-    bytes of a body that is not JSON; ``shelf``: where they lie. ``tasks`` keeps what outlives its
-    request from being collected."""
+    that raises ``HoldfastError`` while the part cannot work. ``redaction``: what no view shows.
+    ``uploads``: by tool, the most bytes of a body that is not JSON; ``shelf``: where they lie.
+    ``tasks`` keeps what outlives its request from being collected."""
 
     pipeline: Walk
     reverter: WalkBack
@@ -134,6 +135,7 @@ class Gateway:
     new_id: Callable[[str], str]
     readiness: Mapping[str, Callable[[], Awaitable[None]]]
     configured_agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    redaction: Redaction = field(default_factory=Redaction)
     bounds: Bounds = field(default_factory=Bounds)
     uploads: Mapping[str, int] = field(default_factory=dict)
     shelf: Shelf = field(default_factory=lambda: Shelf(2**31))

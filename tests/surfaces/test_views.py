@@ -7,6 +7,7 @@ from gateway.lifecycle import State
 from gateway.model import ActionClass, EffectState, Obligations, Reach, Surface
 from gateway.surfaces import views
 from gateway.surfaces.answers import encoded
+from gateway.surfaces.hiding import Hiding
 from tests.surfaces.doubles import a_record, an_approval
 
 
@@ -19,8 +20,8 @@ def test_times_are_utc_with_a_z() -> None:
 
 def test_the_admins_view_of_a_call_is_the_agents_and_more() -> None:
     record = a_record(result={"affected": 1})
-    agent = views.record_json(record, full=False)
-    admin = views.record_json(record, full=True)
+    agent = views.record_json(record, full=False, hiding=Hiding())
+    admin = views.record_json(record, full=True, hiding=Hiding())
     assert agent.items() <= admin.items()
     assert admin.keys() - agent.keys() >= {"snapshot", "receipt", "idempotency_key", "action"}
     assert encoded(admin)
@@ -28,7 +29,7 @@ def test_the_admins_view_of_a_call_is_the_agents_and_more() -> None:
 
 def test_a_call_without_an_outcome_shows_none() -> None:
     record = a_record(state=State.EXECUTING, effect=EffectState.NONE)
-    shown = views.record_json(record, full=True)
+    shown = views.record_json(record, full=True, hiding=Hiding())
     assert (shown["outcome"], shown["result"], shown["reach"]) == (None, None, None)
 
 
@@ -41,14 +42,14 @@ def test_the_reach_of_a_call_is_shown() -> None:
         verbs=("update",),
         tables=("main.t",),
     )
-    shown = views.record_json(replace(a_record(), reach=reach), full=True)
+    shown = views.record_json(replace(a_record(), reach=reach), full=True, hiding=Hiding())
     assert shown["reach"]["tables"] == ["main.t"]
 
 
 def test_a_call_that_was_taken_back_has_no_undo_left() -> None:
-    assert views.record_json(a_record(), full=False)["undo"]["available"] is True
+    assert views.record_json(a_record(), full=False, hiding=Hiding())["undo"]["available"] is True
     gone = replace(a_record(), reverted_by="call_9")
-    assert views.record_json(gone, full=False)["undo"]["available"] is False
+    assert views.record_json(gone, full=False, hiding=Hiding())["undo"]["available"] is False
 
 
 def test_obligations_show_what_is_demanded_and_nothing_else() -> None:

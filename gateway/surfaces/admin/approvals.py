@@ -52,9 +52,7 @@ async def rule(gateway: Gateway, visit: Visit) -> Act:
         record = await gateway.store.call(approval.call)
         current = await gateway.store.approval(id) or approval
         document = approval_json(current, record)
-        document["outcome"] = (
-            None if record is None else await shown(gateway.store, record, full=True)
-        )
+        document["outcome"] = None if record is None else await shown(gateway, record, full=True)
         return answer(document)
 
     about = {"approval": id, "decision": str(ruling), "note": note}

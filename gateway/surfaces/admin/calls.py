@@ -15,6 +15,7 @@ from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
 from gateway.surfaces.calls import shown
 from gateway.surfaces.endpoint import Access, Endpoint
+from gateway.surfaces.hiding import hiding, taken_back
 from gateway.surfaces.views import record_json
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
@@ -38,7 +39,8 @@ async def listed(gateway: Gateway, visit: Visit) -> Act:
             limit=page.limit,
             cursor=page.cursor,
         )
-        calls = [record_json(record, full=True) for record in records]
+        hidden = await hiding(gateway, taken_back(records), own=False)
+        calls = [record_json(record, full=True, hiding=hidden) for record in records]
         return answer({"calls": calls, "cursor": cursor})
 
     about = {"session": session, "agent": agent, "tool": tool}
@@ -52,7 +54,7 @@ async def show(gateway: Gateway, visit: Visit) -> Act:
         record = await gateway.store.call(id)
         if record is None:
             raise NotFound("There is no such call.")
-        return answer(await shown(gateway.store, record, full=True))
+        return answer(await shown(gateway, record, full=True))
 
     return Act(what="calls.show", about={"call": id}, run=run)
 
@@ -76,7 +78,7 @@ async def resolve(gateway: Gateway, visit: Visit) -> Act:
         by = visit.subject.id
         record = await gateway.store.resolve(id, _outcome(found, by, note), by=by, note=note)
         if record is not None:
-            return answer(await shown(gateway.store, record, full=True))
+            return answer(await shown(gateway, record, full=True))
         record = await gateway.store.call(id)
         if record is None:
             raise NotFound("There is no such call.")

@@ -14,6 +14,7 @@ from gateway.surfaces.answers import answer
 from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
 from gateway.surfaces.endpoint import Access, Endpoint
+from gateway.surfaces.hiding import Hiding, hiding
 from gateway.surfaces.views import job_json, time_json
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
@@ -38,7 +39,8 @@ async def create(gateway: Gateway, visit: Visit) -> Act:
         job = await gateway.reverter.revert(request)
         where = {} if request.plan else {"Location": f"/admin/reverts/{job.id}"}
         status = 202 if job.state == "running" else 200
-        return answer(job_json(job), status=status, headers=where)
+        hidden = await _hiding(gateway, job)
+        return answer(job_json(job, hidden), status=status, headers=where)
 
     about = {
         "target": _shown(target),
@@ -94,16 +96,21 @@ async def show(gateway: Gateway, visit: Visit) -> Act:
         if job is None:
             raise NotFound("There is no such revert. Plans are not kept.")
         found, cursor = await gateway.store.conflicts(id, limit=page.limit, cursor=page.cursor)
+        hidden = await _hiding(gateway, job, *(call for call, _ in found))
         progress = gateway.reverter.progress(id)
         shown = {
-            **job_json(job),
+            **job_json(job, hidden),
             "progress": _progress(job, progress),
-            "conflicts": [{"call": call, **conflict.as_json()} for call, conflict in found],
+            "conflicts": [{"call": call, **hidden.conflict(call, c)} for call, c in found],
             "cursor": cursor,
         }
         return answer(shown)
 
     return Act(what="reverts.show", about={"revert": id}, run=run)
+
+
+async def _hiding(gateway: Gateway, job: RevertJob, *more: str) -> Hiding:
+    return await hiding(gateway, [*(s.call for s in job.steps if s.conflicts), *more], own=False)
 
 
 def _progress(job: RevertJob, running: Progress | None) -> dict[str, Json]:

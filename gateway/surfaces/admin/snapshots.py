@@ -10,6 +10,7 @@ from gateway.model import Json
 from gateway.surfaces.admin import paging
 from gateway.surfaces.answers import answer
 from gateway.surfaces.endpoint import Access, Endpoint
+from gateway.surfaces.hiding import hiding
 from gateway.surfaces.views import snapshot_json
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
@@ -68,7 +69,9 @@ async def _images(
     undo = await gateway.store.undo_of(info.call)
     if undo is None:
         return None
-    return [dict(image) for image in await reader.images(undo, offset=offset, limit=limit)]
+    hidden = await hiding(gateway, [info.call], own=False)
+    images = await reader.images(undo, offset=offset, limit=limit)
+    return [hidden.image(info.call, image) for image in images]
 
 
 async def delete(gateway: Gateway, visit: Visit) -> Act:

@@ -20,11 +20,13 @@ from gateway.model import (
     OnConflict,
     Outcome,
     Permit,
+    Redaction,
     Reversibility,
     RowCounts,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.postgres.capture import Capture, Hint
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
@@ -103,6 +105,10 @@ class PostgresAttempt:
         self._work = SchemaWork(
             session, around.peers, Sink(spool), limits=around.limits, replica=around.replica
         )
+        self._mask = Mask()
+
+    def redact(self, redaction: Redaction, *, exposed: bool) -> None:
+        self._mask = Mask(redaction=redaction, exposed=exposed)
 
     async def read(self) -> Outcome:
         """Runs behind READ ONLY and ends with ROLLBACK, whatever the statement was."""
@@ -116,7 +122,7 @@ class PostgresAttempt:
         except TooMuch:
             return _failed(self._too_large())
         except psycopg.Error as error:
-            raise upstream_error(error, self._around.source) from error
+            raise self._mask.error(upstream_error(error, self._around.source)) from error
         return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=result)
 
     async def run(self) -> Ran:
@@ -146,7 +152,7 @@ class PostgresAttempt:
             detail = f"This cannot be undone exactly: {str(error).rstrip('.')}. Nothing changed."
             raise UpstreamError(detail, reason="undo.unavailable") from error
         except psycopg.Error as error:
-            raise upstream_error(error, self._around.source) from error
+            raise self._mask.error(upstream_error(error, self._around.source)) from error
         return Ran(measured=extent_seen, result=self._result)
 
     async def capture(self) -> Captured | Deny:
@@ -244,8 +250,14 @@ class PostgresAttempt:
                 reply = await verbatim()
             else:
                 reply = await self._work.run(line.change, verbatim)
-            results.append(await self._around.types.render(self._session, line.verb, reply))
+            results.append(await self._rendered(line, reply))
         return results[0] if len(results) == 1 else {"results": list(results)}
+
+    async def _rendered(self, line: Line, reply: Reply) -> dict[str, Json]:
+        result = await self._around.types.render(self._session, line.verb, reply)
+        if not self._mask.redaction:
+            return result
+        return self._mask.result(result, await self._around.types.origins(self._session, reply))
 
     def _hint(self) -> Hint | None:
         if len(self._lines) != 1 or self._lines[0].near is None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from gateway.model import Json
+from gateway.upstreams.sql.masking import Origin
 from gateway.upstreams.sql.postgres.session import Reply, Session
 from gateway.upstreams.sql.values import render_text
+
+_ORIGINS = """
+SELECT c.oid::int8, a.attnum, n.nspname || '.' || c.relname, a.attname::text
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+WHERE c.oid = ANY(%s::int8[]::oid[]) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0"""
 
 
 class TypeNames:
@@ -30,6 +38,14 @@ class TypeNames:
         ]
         affected = 0 if reply.tag.startswith(("SELECT", "SHOW", "EXPLAIN")) else reply.affected
         return {"verb": verb, "columns": columns, "rows": rows, "affected": affected}
+
+    async def origins(self, session: Session, reply: Reply) -> list[Origin | None]:
+        """Where each column of ``reply`` comes straight from. Columns of views are computed."""
+        oids = sorted({oid for oid, _ in reply.origins if oid})
+        found: dict[tuple[int, int], Origin] = {}
+        for oid, number, table, column in await session.rows(_ORIGINS, oids) if oids else ():
+            found[oid, number] = (table, column)
+        return [found.get(origin) for origin in reply.origins]
 
     async def _learn(self, session: Session, oids: set[int]) -> None:
         unknown = sorted(oids - self._names.keys())

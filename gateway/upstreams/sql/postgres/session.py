@@ -52,6 +52,7 @@ class Reply:
     tag: str
     affected: int
     columns: tuple[tuple[str, int], ...]  # name, type oid
+    origins: tuple[tuple[int, int], ...]  # table oid, column number; 0 for what is computed
     rows: list[tuple[bytes | None, ...]]
 
 
@@ -124,6 +125,7 @@ class Session:
         pgconn = self.connection.pgconn
         rows: list[tuple[bytes | None, ...]] = []
         columns: tuple[tuple[str, int], ...] = ()
+        origins: tuple[tuple[int, int], ...] = ()
         tag, affected, size, over = "", 0, 0, False
         error: psycopg.Error | None = None
         while True:
@@ -132,6 +134,7 @@ class Session:
                 break
             if result.status in _ROWS:
                 columns = columns or _columns(result)
+                origins = origins or _origins(result)
                 size += _take(result, rows)
                 if not over and (len(rows) > max_rows or size > max_bytes):
                     over = True
@@ -150,7 +153,7 @@ class Session:
             raise TooMuch
         if error is not None:
             raise error
-        return Reply(tag=tag, affected=affected, columns=columns, rows=rows)
+        return Reply(tag=tag, affected=affected, columns=columns, origins=origins, rows=rows)
 
     async def command(self, text: str) -> str:
         """One of our own transaction commands; the server's command tag."""
@@ -171,6 +174,10 @@ def _columns(result: pq.abc.PGresult) -> tuple[tuple[str, int], ...]:
     return tuple(
         ((result.fname(i) or b"").decode(), result.ftype(i)) for i in range(result.nfields)
     )
+
+
+def _origins(result: pq.abc.PGresult) -> tuple[tuple[int, int], ...]:
+    return tuple((result.ftable(i), result.ftablecol(i)) for i in range(result.nfields))
 
 
 def _take(result: pq.abc.PGresult, rows: list[tuple[bytes | None, ...]]) -> int:

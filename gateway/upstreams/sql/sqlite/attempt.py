@@ -15,8 +15,20 @@ import apsw
 from gateway.errors import UpstreamError
 from gateway.interfaces import Captured, Clock, Probe, Ran, Watch
 from gateway.lifecycle import State
-from gateway.model import Call, Deny, EffectState, Json, OnConflict, Outcome, Permit, Step, Undo
+from gateway.model import (
+    Call,
+    Deny,
+    EffectState,
+    Json,
+    OnConflict,
+    Outcome,
+    Permit,
+    Redaction,
+    Step,
+    Undo,
+)
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.sqlite import execution, receipts, unwind
 from gateway.upstreams.sql.sqlite.connections import (
     Deadline,
@@ -169,6 +181,10 @@ class SqliteAttempt:
         self._judgement = judgement
         self._work = _Work(source, call)
         self._result: Mapping[str, Json] = {}
+        self._mask = Mask()
+
+    def redact(self, redaction: Redaction, *, exposed: bool) -> None:
+        self._mask = Mask(redaction=redaction, exposed=exposed)
 
     async def read(self) -> Outcome:
         reader = await self._source.reader()
@@ -191,9 +207,10 @@ class SqliteAttempt:
         try:
             # One snapshot for all statements of the text.
             reader.db.execute("BEGIN")
-            return execution.run(reader.db, self._judgement, limits)
+            return execution.run(reader.db, self._judgement, limits, self._mask)
         except apsw.Error as error:
-            raise explained(error, "read", stopped=reader.deadline.stopped) from error
+            told = explained(error, "read", stopped=reader.deadline.stopped)
+            raise self._mask.error(told) from error
         finally:
             reader.deadline.clear()
             if reader.db.in_transaction:
@@ -209,10 +226,11 @@ class SqliteAttempt:
         transaction.begin()
         desk.deadline.start(limits.statement_timeout_s)
         try:
-            result = execution.run(transaction.db, self._judgement, limits)
+            result = execution.run(transaction.db, self._judgement, limits, self._mask)
             return Ran(measured=transaction.measured(self._judgement.dropped), result=result)
         except apsw.Error as error:
-            raise explained(error, "run", stopped=desk.deadline.stopped) from error
+            told = explained(error, "run", stopped=desk.deadline.stopped)
+            raise self._mask.error(told) from error
         finally:
             desk.deadline.clear()
 

@@ -10,9 +10,11 @@ import apsw
 from gateway.errors import UpstreamError
 from gateway.model import ActionClass, Json
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.masking import Mask, Origin
 from gateway.upstreams.sql.sqlite.catalog import folded
 from gateway.upstreams.sql.sqlite.facts import Act, Judged, Judgement
 from gateway.upstreams.sql.sqlite.functions import FUNCTIONS, MODULE_PRAGMAS, PRAGMAS
+from gateway.upstreams.sql.sqlite.tokens import tokens
 from gateway.upstreams.sql.values import render
 
 
@@ -34,6 +36,7 @@ class _Room:
         return [render(cell) for cell in row]
 
 
+_SETS = frozenset({"UNION", "EXCEPT", "INTERSECT"})
 _STORAGE: Mapping[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
@@ -42,6 +45,7 @@ class _Result:
     verb: str
     names: list[str] = field(default_factory=list)
     types: list[str | None] = field(default_factory=list)  # as declared, else of the first value
+    origins: list[Origin | None] = field(default_factory=list)
     rows: list[list[Json]] = field(default_factory=list)
     affected: int = 0
 
@@ -65,7 +69,9 @@ class _Result:
         }
 
 
-def run(db: apsw.Connection, judgement: Judgement, limits: SqlLimits) -> Mapping[str, Json]:
+def run(
+    db: apsw.Connection, judgement: Judgement, limits: SqlLimits, mask: Mask
+) -> Mapping[str, Json]:
     """The surface's JSON. Raises ``apsw.Error`` as the engine does, and ``UpstreamError``
     ``too_large``."""
     room = _Room(limits.max_result_rows, limits.max_result_bytes)
@@ -76,7 +82,7 @@ def run(db: apsw.Connection, judgement: Judgement, limits: SqlLimits) -> Mapping
         if statement.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE):
             # changes() keeps the number of an earlier statement when this one changed nothing.
             result.affected = db.changes() if db.total_changes() != before else 0
-        results.append(result.as_json())
+        results.append(mask.result(result.as_json(), result.origins))
     return results[0] if judgement.single else {"results": results}
 
 
@@ -87,6 +93,7 @@ def _run_one(db: apsw.Connection, statement: Judged, room: _Room) -> _Result:
         described = cursor.get_description()
         result.names = [str(c[0]) for c in described]
         result.types = [str(c[1]).lower() if c[1] else None for c in described]
+        result.origins = _origins(cursor, statement)
         return True
 
     cursor = db.cursor()
@@ -103,6 +110,15 @@ def _run_one(db: apsw.Connection, statement: Judged, room: _Room) -> _Result:
         db.authorizer = None
         cursor.close(True)
     return result
+
+
+def _origins(cursor: apsw.Cursor, statement: Judged) -> list[Origin | None]:
+    """Where the engine says that columns come straight from. Of a set operation it tells only
+    one side, and of a view it does not tell whether there is one inside."""
+    described = cursor.description_full
+    if _SETS & frozenset(tokens(statement.sql)) or any(e.kind == "view" for e in statement.effects):
+        return [None for _ in described]
+    return [(f"{c[2]}.{c[3]}", str(c[4])) if c[4] is not None else None for c in described]
 
 
 class _Wall:

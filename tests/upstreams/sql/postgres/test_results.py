@@ -19,7 +19,9 @@ async def test_values_are_rendered_by_the_name_of_their_type(case: Case) -> None
 
 
 async def test_a_type_is_asked_about_once(case: Case) -> None:
-    reply = Reply(tag="DELETE 1", affected=1, columns=(("a", 23),), rows=[(b"7",)])
+    reply = Reply(
+        tag="DELETE 1", affected=1, columns=(("a", 23),), origins=((0, 0),), rows=[(b"7",)]
+    )
     types = TypeNames()
     async with case.agents.session() as session:
         first = await types.render(session, "delete", reply)
