@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.interfaces import Clock, Context, FreezeStore, FreezeWindows, Policy
+from gateway.interfaces import Clock, Context, FreezeStore, FreezeWindows, Guard, Policy
 from gateway.model import (
     Action,
     ActionClass,
@@ -32,6 +32,7 @@ class Judges:
     reach: Callable[[Call, Action, tuple[str, ...]], Reach]
     frozen: Callable[[Reach, tuple[Freeze, ...], datetime], Deny | None]
     extent: Callable[[Measured, Obligations], Deny | None]
+    guards: tuple[Guard, ...] = ()
 
 
 class Decider:
@@ -77,7 +78,10 @@ class Decider:
         return shown
 
     async def decide(self, call: Call, action: Action) -> Decision:
-        return await self.judge(call, action, await self.context(call))
+        decision = await self.judge(call, action, await self.context(call))
+        for guard in self._judges.guards:
+            decision = await guard.check(call, action, decision)
+        return decision
 
     async def judge(self, call: Call, action: Action, context: Context) -> Decision:
         if not action.effects and action.cls is not ActionClass.READ:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.errors import Overloaded, StoreUnavailable
-from gateway.interfaces import CallStore
+from gateway.interfaces import CallStore, Pace
 from gateway.model import Reply, Reversibility, Running, Undo
 
 
@@ -20,8 +20,7 @@ class Timing:
     lease: timedelta = timedelta(seconds=120)
     retention: timedelta | None = timedelta(days=30)
     max_in_flight: int = 256
-    # How long a call without a key that has not ended stands for identical ones.
-    apart: timedelta | None = timedelta(seconds=60)
+    pace: Pace = field(default_factory=Pace)
 
     def expiry(self, undo: Undo, now: datetime) -> datetime | None:
         """Until when the call can be taken back; ``None`` for ever, or where it never can."""

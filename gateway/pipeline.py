@@ -149,6 +149,7 @@ class Pipeline:
                 windows=windows,
                 revision=revision,
                 lease=lease,
+                pace=self._timing.pace.beside,
             )
         approved = approval.id if approval else None
         intent = await self._store.intend(
@@ -157,7 +158,7 @@ class Pipeline:
             reach=reach,
             decision=decided,
             approval=approved,
-            apart=self._timing.apart,
+            pace=self._timing.pace,
         )
         if isinstance(intent, Deny):
             return intent

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import StaleGeneration
+from gateway.interfaces import Pace, StaleGeneration
 from gateway.lifecycle import State
 from gateway.model import CallRecord, EffectState, OnConflict, Outcome, ToolClass
 from gateway.revert import RevertRequest
@@ -232,7 +232,9 @@ async def test_a_call_without_a_key_is_not_run_again_while_its_outcome_is_unknow
 
 
 async def test_the_window_can_be_turned_off_and_keys_go_their_own_way() -> None:
-    w = await walks(shelf=Shelf(items={"7": "old"}, faults=["swallowed", "swallowed"]), apart=None)
+    w = await walks(
+        shelf=Shelf(items={"7": "old"}, faults=["swallowed", "swallowed"]), pace=Pace(apart=None)
+    )
     for _ in range(2):
         await w.pipeline.handle(shelf_call("delete", "7"))
     w = await walks(shelf=Shelf(items={"7": "old"}, faults=["swallowed", "swallowed"]))

@@ -17,9 +17,11 @@ from gateway.deciding import Decider, Judges
 from gateway.flights import Timing
 from gateway.guards.freeze import Freezer, Window, Windows, frozen, reach_of
 from gateway.guards.limits import Limits, check_extent, tightened
+from gateway.guards.repetition import Repetition, RepetitionLimits
 from gateway.interfaces import (
     Clock,
     ImageReader,
+    Pace,
     Probe,
     Resident,
     Spooler,
@@ -85,9 +87,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     tools = http_tools(config, clock, probe)
     targets = {**sources, **tools}
     windows = Windows([_window(w) for w in config.freezes])
-    decider = Decider(
-        policy=policy, judges=_judges(config), windows=windows, store=store, clock=clock
-    )
+    judges = _judges(config, store, clock)
+    decider = Decider(policy=policy, judges=judges, windows=windows, store=store, clock=clock)
     pipeline = Pipeline(
         upstreams=targets,
         decider=decider,
@@ -129,7 +130,16 @@ def _timing(config: Config) -> Timing:
         lease=timedelta(seconds=config.limits.lease_s),
         retention=config.snapshots.retention,
         max_in_flight=config.limits.max_in_flight,
+        pace=Pace(
+            apart=_seconds(config.limits.identical_within_s),
+            calls=config.limits.max_calls,
+            within=timedelta(seconds=config.limits.calls_within_s),
+        ),
     )
+
+
+def _seconds(value: float | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)
 
 
 def _policy(config: Config) -> EmbeddedPolicy | OpaPolicy:
@@ -219,12 +229,17 @@ def _server(
     )
 
 
-def _judges(config: Config) -> Judges:
+def _judges(config: Config, store: SqliteStore, clock: Clock) -> Judges:
+    repeats = RepetitionLimits(
+        most=config.limits.max_repeats,
+        within=timedelta(seconds=config.limits.repeats_within_s),
+    )
     limits = Limits(max_rows=config.limits.max_rows, max_share=config.limits.max_share)
     return Judges(
         reach=reach_of,
         frozen=frozen,
         extent=lambda measured, demanded: check_extent(measured, tightened(limits, demanded)),
+        guards=(Repetition(store, clock, repeats),),
     )
 
 

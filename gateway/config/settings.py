@@ -167,6 +167,16 @@ class LimitSettings(Settings):
     """Calls at the same time; more are answered `overloaded`."""
     lease_s: Seconds = 120.0
     """Seconds after which recovery takes over a call that went silent."""
+    identical_within_s: Seconds | None = 60.0
+    """How long a call without a key that has not ended stands for identical ones."""
+    max_repeats: Count | None = 10
+    """How often the same call may be denied or fail before it is answered `repetition`."""
+    repeats_within_s: Seconds = 300.0
+    """The window in which denials and failures of the same call are counted."""
+    max_calls: Count | None = None
+    """The most calls of one agent in a window; more are answered `limit.rate`."""
+    calls_within_s: Seconds = 60.0
+    """The window in which the calls of one agent are counted."""
 
     @model_validator(mode="after")
     def _lease_outlives_the_call(self) -> LimitSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -27,6 +27,22 @@ from gateway.model import (
     Scope,
     Undo,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How close calls may follow each other. ``apart``: how long a call without a key that has not
+    ended, or ended unknown, stands for identical ones. ``calls``: the most of one subject
+    ``within`` a window. ``None`` sets no bound."""
+
+    apart: timedelta | None = timedelta(seconds=60)
+    calls: int | None = None
+    within: timedelta = timedelta(seconds=60)
+
+    @property
+    def beside(self) -> Pace:
+        """For reads, which may stand beside themselves."""
+        return replace(self, apart=None)
 
 
 class CallStore(Protocol):
@@ -64,11 +80,10 @@ class CallStore(Protocol):
         reach: Reach,
         decision: Mapping[str, Json],
         approval: str | None = None,
-        apart: timedelta | None = None,
+        pace: Pace | None = None,
     ) -> Intent | Deny:
         """received | held -> intent. ``Deny`` ``idempotency.*`` when (subject, key) has a row, or
-        when a call without a key has the digest of one of this subject that came in within
-        ``apart`` and has not ended or ended unknown;
+        when the call is too close to an identical one; ``limit.rate`` when there are too many;
         ``revert.not_revertible`` when a target of ``call.reverts`` has no undo left or another
         revert has claimed it."""
         ...
@@ -91,6 +106,7 @@ class CallStore(Protocol):
         windows: Sequence[Freeze],
         revision: str,
         lease: timedelta,
+        pace: Pace | None = None,
     ) -> Running | Deny:
         """``intend`` and ``begin`` in one transaction, two entries in the log: for a read, which
         has nothing that would have to be durable before it begins."""
@@ -139,7 +155,8 @@ class CallRecords(Protocol):
     async def call(self, id: str) -> CallRecord | None: ...
 
     async def repeated(self, subject: str, digest: str, *, since: datetime) -> int:
-        """How many calls with this digest were denied or failed since then."""
+        """How many calls with this digest were denied or failed since then, for reasons that do
+        not go away by themselves."""
         ...
 
     async def calls(

@@ -89,12 +89,12 @@ class MemoryTables:
         found = [r for r in self._identical(agent, digest, since) if r.state in open_]
         return _head(max(found, key=lambda row: row.ord)) if found else None
 
-    def misses(self, agent: str, digest: str, since: str) -> int:
-        counted = 0
+    def misses(self, agent: str, digest: str, since: str, spared: str) -> int:
+        counted, other = 0, {None, *json.loads(spared)}
         for row in self._identical(agent, digest, since):
             if row.state in ("denied", "failed") and row.outcome is not None:
                 refusal = json.loads(row.outcome)["refusal"] or {}
-                counted += refusal.get("reason") not in ("repetition", "limit.rate", None)
+                counted += refusal.get("reason") not in other
         return counted
 
     def _identical(self, agent: str, digest: str, since: str) -> list[CallRow]:

@@ -91,7 +91,7 @@ LIMIT 1;
 SELECT COUNT(*) FROM calls
 WHERE agent = :agent AND digest = :digest AND received_at >= :since
   AND state IN ('denied', 'failed')
-  AND json_extract(outcome, '$.refusal.reason') NOT IN ('repetition', 'limit.rate');
+  AND json_extract(outcome, '$.refusal.reason') NOT IN (SELECT value FROM json_each(:spared));
 
 -- name: since_newest
 -- When the :n-th newest call of an agent came in.

@@ -69,8 +69,8 @@ class SqliteTables:
         row = self._one("twin", agent=agent, digest=digest, since=since)
         return None if row is None else Head._make(row)
 
-    def misses(self, agent: str, digest: str, since: str) -> int:
-        row = self._one("misses", agent=agent, digest=digest, since=since)
+    def misses(self, agent: str, digest: str, since: str, spared: str) -> int:
+        row = self._one("misses", agent=agent, digest=digest, since=since, spared=spared)
         return 0 if row is None else int(row[0])
 
     def since_newest(self, agent: str, n: int) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from gateway.interfaces import Pace
 from gateway.lifecycle import IllegalMove, Move, State
 from gateway.model import (
     Approval,
@@ -25,6 +26,7 @@ from gateway.store.cells import (
     dumped_or_none,
     reach_of,
     stamp,
+    timed,
     why_no_undo,
 )
 from gateway.store.freezing import stopped
@@ -149,12 +151,12 @@ def intend(
     reach: Reach,
     decision: Mapping[str, Json],
     approval: str | None,
-    apart: timedelta | None = None,
+    pace: Pace | None = None,
 ) -> Intent | Deny:
     head = t.head(call.id)
     refusal = _taken(t, call) or _not_held(head, approval) or _claimable(t, now, call)
-    if refusal is None and apart is not None:
-        refusal = _twin(t, now, call, apart)
+    if refusal is None and pace is not None and not call.reverts:
+        refusal = _twin(t, now, call, pace) or _too_many(t, now, call, pace)
     if refusal is not None:
         return refusal
     moved = write_move(
@@ -193,11 +195,30 @@ def intend(
     return Intent.issue(call.id, 1)
 
 
-def _twin(t: Tables, now: datetime, call: Call, apart: timedelta) -> Deny | None:
-    """A call without a key that is the same as one whose end nobody knows yet is that one."""
-    if call.idempotency_key is not None or call.reverts:
+def _too_many(t: Tables, now: datetime, call: Call, pace: Pace) -> Deny | None:
+    if pace.calls is None:
         return None
-    twin = t.twin(call.subject.id, call.digest, stamp(now - apart))
+    oldest = t.since_newest(call.subject.id, pace.calls)
+    if oldest is None or timed(oldest) + pace.within <= now:
+        return None
+    wait = (timed(oldest) + pace.within - now).total_seconds()
+    return Deny(
+        reason="limit.rate",
+        detail=f"More than {pace.calls} calls in {pace.within.total_seconds():g} s. Nothing ran; "
+        f"wait {wait:.0f} s.",
+        extra={
+            "calls": pace.calls,
+            "within_s": pace.within.total_seconds(),
+            "retry_after_s": round(wait, 3),
+        },
+    )
+
+
+def _twin(t: Tables, now: datetime, call: Call, pace: Pace) -> Deny | None:
+    """A call without a key that is the same as one whose end nobody knows yet is that one."""
+    if call.idempotency_key is not None or pace.apart is None:
+        return None
+    twin = t.twin(call.subject.id, call.digest, stamp(now - pace.apart))
     if twin is None or twin.id == call.id:
         return None
     unknown = twin.state == State.UNKNOWN

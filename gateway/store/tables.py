@@ -42,8 +42,9 @@ class Tables(Protocol):
         """The newest call with this digest that has begun or is about to, or is unknown."""
         ...
 
-    def misses(self, agent: str, digest: str, since: str) -> int:
-        """How many such calls were denied or failed; those stopped for repeating do not count."""
+    def misses(self, agent: str, digest: str, since: str, spared: str) -> int:
+        """How many such calls were denied or failed, but for the reasons in ``spared`` (a JSON
+        array)."""
         ...
 
     def since_newest(self, agent: str, n: int) -> str | None:

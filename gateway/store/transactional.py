@@ -15,6 +15,7 @@ from gateway.interfaces import (
     AuditEntry,
     Clock,
     Frozen,
+    Pace,
     Probe,
     Remains,
     Rotation,
@@ -128,10 +129,10 @@ class TransactionalStore(Reading):
         reach: Reach,
         decision: Mapping[str, Json],
         approval: str | None = None,
-        apart: timedelta | None = None,
+        pace: Pace | None = None,
     ) -> Intent | Deny:
         return await self._write(
-            lambda t, now: starting.intend(t, now, call, action, reach, decision, approval, apart)
+            lambda t, now: starting.intend(t, now, call, action, reach, decision, approval, pace)
         )
 
     async def begin(
@@ -151,9 +152,10 @@ class TransactionalStore(Reading):
         windows: Sequence[Freeze],
         revision: str,
         lease: timedelta,
+        pace: Pace | None = None,
     ) -> Running | Deny:
         def both(t: Tables, now: datetime) -> Running | Deny:
-            intent = starting.intend(t, now, call, action, reach, decision, None)
+            intent = starting.intend(t, now, call, action, reach, decision, None, pace)
             if isinstance(intent, Deny):
                 return intent
             return starting.begin(t, now, intent, windows, revision, lease)

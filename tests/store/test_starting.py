@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.interfaces import Store
+from gateway.interfaces import Pace, Store
 from gateway.lifecycle import IllegalMove, State
 from gateway.model import (
     Approval,
@@ -413,7 +413,7 @@ async def _intended_apart(store: Store, call: Any, apart: timedelta | None = APA
         action={"name": "update"},
         reach=reach(call),
         decision={"decision": "allow", "revision": "r1"},
-        apart=apart,
+        pace=Pace(apart=apart),
     )
 
 
@@ -463,3 +463,35 @@ async def test_denied_and_failed_calls_are_counted_and_those_stopped_for_it_are_
     await store.refuse(a_call(agent="b8"), NO)
     assert await store.repeated("a7", call.digest, since=since) == 1
     assert await store.repeated("a7", call.digest, since=clock.now()) == 0
+
+
+@pytest.mark.parametrize("reason", ["frozen", "limit.rate", "approval.required", "overloaded"])
+async def test_refusals_that_go_away_by_themselves_do_not_count(store: Store, reason: str) -> None:
+    call = a_call()
+    await store.refuse(call, Deny(reason=reason, detail="later"))
+    assert await store.repeated("a7", call.digest, since=call.received_at) == 0
+
+
+async def test_of_many_calls_at_once_no_more_begin_than_the_rate_allows(
+    store: Store, clock: FakeClock
+) -> None:
+    pace = Pace(apart=None, calls=3, within=timedelta(seconds=60))
+
+    async def one(agent: str = "a7", **more: Any) -> Any:
+        call = a_call(agent=agent, received_at=clock.now(), **more)
+        return await store.intend(
+            call,
+            action={"name": "update"},
+            reach=reach(call),
+            decision={"decision": "allow", "revision": "r1"},
+            pace=pace,
+        )
+
+    answers = await asyncio.gather(*(one() for _ in range(10)))
+    assert len([a for a in answers if isinstance(a, Intent)]) == 3
+    refused = next(a for a in answers if isinstance(a, Deny))
+    assert refused.reason == "limit.rate"
+    assert 0 < refused.extra["retry_after_s"] <= 60
+    assert isinstance(await one(agent="b8"), Intent), "another agent has its own"
+    clock.advance(seconds=61)
+    assert isinstance(await one(), Intent)
