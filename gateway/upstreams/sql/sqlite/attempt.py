@@ -235,7 +235,7 @@ class SqliteAttempt:
             desk.deadline.clear()
 
     async def capture(self) -> Captured | Deny:
-        return await self._work.capture(whole_file=self._judgement.ddl)
+        return await self._work.capture(whole_file=self._judgement.whole_file)
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:  # noqa: ARG002 - always possible
         return await self._work.do(self._rehearse)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from gateway.upstreams.sql.sqlite.tokens import replaces
+from gateway.upstreams.sql.sqlite.tokens import module, replaces
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
@@ -59,12 +59,14 @@ class ForeignKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
     """What the main database holds, by folded name. ``kinds``: ``table``, ``view``, ``virtual``
-    or ``shadow`` of each table. ``replacing``: tables whose constraints say ON CONFLICT REPLACE."""
+    or ``shadow`` of each table. ``replacing``: tables whose constraints say ON CONFLICT REPLACE.
+    ``texts``: virtual tables of FTS5, which keep all they know in their shadow tables."""
 
     kinds: Mapping[str, str]
     triggers: frozenset[str]
     replacing: frozenset[str]
     modules: frozenset[str]
+    texts: frozenset[str] = frozenset()
 
     def known(self, name: str) -> bool:
         """Whether the folded ``name`` stands for anything but what a statement names itself."""
@@ -87,6 +89,11 @@ def names(db: apsw.Connection) -> Names:
             folded(str(name))
             for name, kind, sql in schema
             if kind == "table" and replaces(str(sql))
+        ),
+        texts=frozenset(
+            folded(str(name))
+            for name, kind, sql in schema
+            if kind == "table" and module(str(sql)) == "FTS5"
         ),
     )
 

@@ -49,6 +49,12 @@ def readable(act: Act, schema: Names) -> bool:
     return _pragma(name) is not None or unnamed(act, schema)
 
 
+def fresh(act: Act, acts: Iterable[Act]) -> bool:
+    """Whether the act looks at the very table that the statement makes."""
+    name = folded(act.first or "")
+    return any(a.op == apsw.SQLITE_CREATE_TABLE and folded(a.first or "") == name for a in acts)
+
+
 def unnamed(act: Act, schema: Names) -> bool:
     """Whether the act only counts the rows of a common table expression or a subquery, whose own
     reads are acts of their own."""
@@ -76,7 +82,15 @@ def judged(
     found.extend(_reads(one, kind, schema, enforced))
     if kind == "change" and verb == "delete" and one.word != "DELETE":
         target = next(e for e in found if e.verb in ("insert", "update"))
-        found.append(Effect(verb="delete", kind=target.kind, name=target.name, columns=("*",)))
+        found.append(
+            Effect(
+                verb="delete",
+                kind=target.kind,
+                name=target.name,
+                columns=("*",),
+                bounded=limited,
+            )
+        )
     return Judged(
         sql=one.sql,
         verb=verb,
@@ -86,6 +100,7 @@ def judged(
         bounded=limited,
         acts=frozenset(one.acts),
         modules=_modules(one.acts, schema),
+        whole=any(a.op in _DML and folded(a.first or "") in schema.texts for a in one.acts),
         bindings=bindings,
     )
 
@@ -101,10 +116,19 @@ def _verb(one: Prepared, kind: str, schema: Names) -> tuple[str, ActionClass, bo
     if replaces(one.sql) or _conflicts(one, schema):
         # Rows that stand in the way are removed: as far-reaching as a DELETE.
         return "delete", ActionClass.DESTRUCTIVE, one.word != "UPDATE" or _bounded(one)
+    if any(_commands(act, schema) for act in one.acts):
+        return "delete", ActionClass.DESTRUCTIVE, False
     if one.word == "UPDATE":
         limited = _bounded(one)
         return "update", ActionClass.WRITE if limited else ActionClass.DESTRUCTIVE, limited
     return "insert", ActionClass.WRITE, True
+
+
+def _commands(act: Act, schema: Names) -> bool:
+    """An INSERT into a full-text table may be a command in disguise, such as one to empty it."""
+    return (
+        act.op == apsw.SQLITE_INSERT and act.via is None and folded(act.first or "") in schema.texts
+    )
 
 
 def _bounded(one: Prepared) -> bool:
@@ -162,7 +186,7 @@ def _reads(one: Prepared, kind: str, schema: Names, enforced: frozenset[Act]) ->
             columns.setdefault(("pragma", f"main.pragma_{folded(act.first or '')}"), set()).add("*")
         if act.op != apsw.SQLITE_READ or act.first is None or act in enforced:
             continue
-        if kind == "schema" and folded(act.first) in _SYSTEM | _TEMPORARY:
+        if kind == "schema" and (folded(act.first) in _SYSTEM | _TEMPORARY or fresh(act, one.acts)):
             continue
         if unnamed(act, schema) or (kind == "change" and _by_trigger(act, one, schema)):
             continue
@@ -183,7 +207,8 @@ def _functions(one: Prepared) -> set[str]:
 
 
 def _modules(acts: Iterable[Act], schema: Names) -> frozenset[str]:
-    read = {folded(a.first) for a in acts if a.op == apsw.SQLITE_READ and a.first}
+    used = (apsw.SQLITE_READ, *_DML)
+    read = {folded(a.first) for a in acts if a.op in used and a.first}
     shown = {name for name in read if _pragma(name)}
     own = {name for name in read if schema.kinds.get(name) == "virtual"}
     if shown or any(a.op == apsw.SQLITE_PRAGMA for a in acts):

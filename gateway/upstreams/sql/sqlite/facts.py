@@ -24,7 +24,8 @@ class Act(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One statement. ``acts`` is all that it was seen to do, and all that it may do when it
-    runs. ``modules``: virtual tables it reads and the shadow tables that these keep."""
+    runs. ``modules``: virtual tables it uses and the shadow tables that these keep. ``whole``:
+    whether it writes such a table, which only the file as a whole takes back."""
 
     sql: str
     verb: str
@@ -35,6 +36,7 @@ class Judged:
     acts: frozenset[Act]
     modules: frozenset[str]
     bindings: Bindings
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,11 @@ class Judgement:
     @property
     def ddl(self) -> bool:
         return any(s.cls is ActionClass.DDL for s in self.statements)
+
+    @property
+    def whole_file(self) -> bool:
+        """Whether only the file as a whole can take it back."""
+        return self.ddl or any(s.whole for s in self.statements)
 
     @property
     def dropped(self) -> frozenset[str]:

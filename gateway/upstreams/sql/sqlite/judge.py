@@ -237,10 +237,12 @@ class Judge:
         for act in one.acts:
             if act.op in _WRITING and act.first is not None:
                 kind = self._schema.kinds.get(folded(act.first))
-                if kind in ("virtual", "shadow"):
+                if kind in ("virtual", "shadow") and folded(act.first) not in self._schema.texts:
                     return _unjudged(
                         f"{act.first} is a {kind} table: writes to it cannot be followed."
                     )
+            elif act.op == apsw.SQLITE_READ and effects.fresh(act, one.acts):
+                continue
             elif act.op == apsw.SQLITE_READ and not effects.readable(act, self._schema):
                 return _unjudged(f"{act.first} is not a table that may be read.")
         return None

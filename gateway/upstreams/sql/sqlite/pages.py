@@ -62,7 +62,8 @@ class _Mapped(Mapping[int, bytes]):
 
 
 def read_journal(path: Path, *, growing: bool = False) -> Pages:
-    """``growing``: of a transaction that is still open, whose last header is not filled in yet.
+    """``growing``: of a transaction that is still open, whose last header is not filled in yet and
+    whose first page may come only with COMMIT.
     Raises ``JournalDamaged`` and ``OSError``."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < _HEADER.size:
@@ -88,7 +89,7 @@ def read_journal(path: Path, *, growing: bool = False) -> Pages:
         for number, place in _records(data, start, records, size, nonce):
             images.add(number, place)
         at = -(-(start + records * (size + 8)) // step) * step
-    if 1 not in images:
+    if 1 not in images and not growing:
         raise JournalDamaged("it does not hold the first page")
     return Pages(size=size, count=count, images=images)
 

@@ -72,6 +72,14 @@ def replaces(sql: str) -> bool:
     return previous == "REPLACE"
 
 
+def module(sql: str) -> str | None:
+    """The module of a CREATE VIRTUAL TABLE, in upper case."""
+    stream = tokens(sql)
+    if next(stream, "") != "CREATE" or next(stream, "") != "VIRTUAL":
+        return None
+    return next(stream, None) if "USING" in stream else None
+
+
 def unnumbered(sql: str) -> str:
     """The statement with every ``?NNN`` written ``?``, for a parser that knows only that."""
     parts: list[str] = []

@@ -244,7 +244,7 @@ class SqliteUpstream:
         if judgement.cls is ActionClass.READ:
             return Reversibility.NONE, None
         why = self._journals.keepable(opened.db)
-        if why is not None and not judgement.ddl:
+        if why is not None and not judgement.whole_file:
             # Then only row images are left.
             why = None
             for table in sorted(judgement.written):

@@ -1,0 +1,143 @@
+"""Every shape of a write against every kind of table of SQLite. A cell is one shape on one kind."""
+
+# ruff: noqa: E501 - a statement is easier to compare on one line
+from __future__ import annotations
+
+# Each kind makes ``t(k, v, w)``: with a key k where it has one, and rows k = 1..6.
+_ROWS = "INSERT INTO t(k, v, w) VALUES(1,'a',1),(2,'b',2.0),(3,'c',NULL),(4,'d',-0.0),(5,'e',9),"
+_ROWS += "(6,'f',x'00ff');"
+_PLAIN = f"CREATE TABLE t(k INTEGER PRIMARY KEY, v, w); {_ROWS}"
+_FK = "CREATE TABLE c(id INTEGER PRIMARY KEY, k REFERENCES t(k) {}, x); "
+_CHILDREN = "INSERT INTO c(k, x) VALUES(1,'p'),(1,'q'),(2,'r'),(NULL,'s');"
+
+KINDS: dict[str, str] = {
+    "integer key": _PLAIN,
+    "no key": f"CREATE TABLE t(k, v, w); {_ROWS}",
+    "text key": f"CREATE TABLE t(k TEXT PRIMARY KEY, v, w); {_ROWS}",
+    "key in descending order": f"CREATE TABLE t(k INTEGER PRIMARY KEY DESC, v, w); {_ROWS}",
+    "composite key": f"CREATE TABLE t(k, v, w, PRIMARY KEY(k, v)); {_ROWS}",
+    "WITHOUT ROWID": f"CREATE TABLE t(k, v, w, PRIMARY KEY(k)) WITHOUT ROWID; {_ROWS}",
+    "WITHOUT ROWID, composite, NOCASE": "CREATE TABLE t(k, v COLLATE NOCASE, w, PRIMARY KEY(v, k))"
+    f" WITHOUT ROWID; {_ROWS}",
+    "WITHOUT ROWID, generated": "CREATE TABLE t(k, v, w, g AS (v || k) STORED, PRIMARY KEY(k))"
+    f" WITHOUT ROWID; {_ROWS}",
+    "NULL in the key": f"CREATE TABLE t(k TEXT PRIMARY KEY, v, w); {_ROWS}"
+    "INSERT INTO t VALUES(NULL,'n',1),(NULL,'n',1);",
+    "duplicates": f"CREATE TABLE t(k, v, w); {_ROWS} {_ROWS}",
+    "unique values": f"CREATE TABLE t(k INTEGER PRIMARY KEY, v UNIQUE, w); {_ROWS}",
+    "unique, ON CONFLICT REPLACE": "CREATE TABLE t(k INTEGER PRIMARY KEY, v UNIQUE ON CONFLICT"
+    f" REPLACE, w); {_ROWS}",
+    "cascade": _PLAIN + _FK.format("ON DELETE CASCADE ON UPDATE CASCADE") + _CHILDREN,
+    "cascade, three levels": _PLAIN
+    + _FK.format("ON DELETE CASCADE")
+    + "CREATE TABLE d(id, c REFERENCES c(id) ON DELETE CASCADE);"
+    + _CHILDREN
+    + "INSERT INTO d VALUES(1, 1), (2, 2), (3, 3);",
+    "SET NULL": _PLAIN + _FK.format("ON DELETE SET NULL ON UPDATE SET NULL") + _CHILDREN,
+    "SET DEFAULT": _PLAIN
+    + "CREATE TABLE c(id INTEGER PRIMARY KEY, k DEFAULT 6 REFERENCES t(k) ON DELETE SET DEFAULT, x);"
+    + _CHILDREN,
+    "restricted": _PLAIN + _FK.format("") + _CHILDREN,
+    "deferred": _PLAIN + _FK.format("DEFERRABLE INITIALLY DEFERRED") + _CHILDREN,
+    "audit trigger": _PLAIN + "CREATE TABLE log(what, k);"
+    "CREATE TRIGGER t_i AFTER INSERT ON t BEGIN INSERT INTO log VALUES('i', new.k); END;"
+    "CREATE TRIGGER t_u AFTER UPDATE ON t BEGIN INSERT INTO log VALUES('u', new.k); END;"
+    "CREATE TRIGGER t_d BEFORE DELETE ON t BEGIN INSERT INTO log VALUES('d', old.k); END;",
+    "nested triggers on the same rows": _PLAIN + "CREATE TABLE n(total); INSERT INTO n VALUES(0);"
+    "CREATE TRIGGER t_u AFTER UPDATE OF v ON t BEGIN UPDATE t SET w = 'seen' WHERE k = new.k;"
+    " UPDATE n SET total = total + 1; END;"
+    "CREATE TRIGGER t_d AFTER DELETE ON t BEGIN INSERT INTO t VALUES(old.k + 1000, 'back', 0); END;",
+    "soft delete by INSTEAD OF": "CREATE TABLE r(k INTEGER PRIMARY KEY, v, w, gone DEFAULT 0);"
+    "CREATE VIEW t AS SELECT k, v, w FROM r WHERE NOT gone;"
+    "CREATE TRIGGER t_i INSTEAD OF INSERT ON t BEGIN INSERT INTO r(k, v, w) VALUES(new.k, new.v,"
+    " new.w); END;"
+    "CREATE TRIGGER t_u INSTEAD OF UPDATE ON t BEGIN UPDATE r SET v = new.v, w = new.w"
+    " WHERE k = old.k; END;"
+    f"CREATE TRIGGER t_d INSTEAD OF DELETE ON t BEGIN UPDATE r SET gone = 1 WHERE k = old.k; END; {_ROWS}",
+    "generated, stored and virtual": "CREATE TABLE t(k INTEGER PRIMARY KEY, v, w, s AS (k * 2) STORED,"
+    f" x AS (v || '!') VIRTUAL UNIQUE); {_ROWS}",
+    "AUTOINCREMENT": f"CREATE TABLE t(k INTEGER PRIMARY KEY AUTOINCREMENT, v, w); {_ROWS}",
+    "every row id hidden": f"CREATE TABLE t(k, v, w, rowid, oid, _rowid_); {_ROWS}",
+    "row id hidden in part": f"CREATE TABLE t(k, v, w, rowid DEFAULT 7); {_ROWS}",
+    "partial and expression indexes": _PLAIN + "CREATE UNIQUE INDEX t_p ON t(w) WHERE w > 0;"
+    "CREATE INDEX t_e ON t(lower(v), k + 1);",
+    "STRICT": "CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT, w ANY) STRICT; " + _ROWS,
+    "CHECK and NOT NULL": "CREATE TABLE t(k INTEGER PRIMARY KEY, v NOT NULL CHECK(length(v) < 9), w);"
+    + _ROWS,
+    "affinities and odd values": "CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT, w REAL, i INT, n NUMERIC,"
+    f" b BLOB); {_ROWS} UPDATE t SET i = '12', n = '1e400', b = CAST(x'c328' AS TEXT), w = 1e-320;"
+    "UPDATE t SET v = CAST(x'ff00fe' AS TEXT), n = 9223372036854775807, w = -1e999 WHERE k > 3;",
+    "values on overflow pages": f"{_PLAIN} UPDATE t SET w = randomblob(20000) WHERE k < 4;",
+    "full-text index by triggers": _PLAIN + "CREATE VIRTUAL TABLE ft USING fts5(v, content='t',"
+    " content_rowid='k');"
+    "INSERT INTO ft(rowid, v) SELECT k, v FROM t;"
+    "CREATE TRIGGER t_i AFTER INSERT ON t BEGIN INSERT INTO ft(rowid, v) VALUES(new.k, new.v); END;"
+    "CREATE TRIGGER t_d AFTER DELETE ON t BEGIN INSERT INTO ft(ft, rowid, v) VALUES('delete', old.k,"
+    " old.v); END;"
+    "CREATE TRIGGER t_u AFTER UPDATE ON t BEGIN INSERT INTO ft(ft, rowid, v) VALUES('delete', old.k,"
+    " old.v); INSERT INTO ft(rowid, v) VALUES(new.k, new.v); END;",
+    "names that need quotes": f'{_PLAIN} CREATE TABLE "a ""b"(t, "select"); CREATE TRIGGER "x y" AFTER'
+    ' UPDATE ON t BEGIN INSERT INTO "a ""b" VALUES(new.v, 1); END;',
+}
+
+SHAPES: dict[str, str] = {
+    "INSERT": "INSERT INTO t(k, v, w) VALUES(20, 'new', 1.5)",
+    "INSERT, several": "INSERT INTO t(k, v, w) VALUES(20, 'new', 1.5), (21, 'newer', NULL)",
+    "INSERT SELECT": "INSERT INTO t(k, v, w) SELECT k + 50, v || '2', 'copy ' || k FROM t",
+    "REPLACE": "REPLACE INTO t(k, v, w) VALUES(2, 'b', 'again'), (30, 'c', 1)",
+    "INSERT OR IGNORE": "INSERT OR IGNORE INTO t(k, v, w) VALUES(1, 'a', 0), (31, 'z', 0)",
+    "upsert": "INSERT INTO t(k, v, w) VALUES(1, 'a', 0), (32, 'y', 0) ON CONFLICT DO UPDATE SET"
+    " w = excluded.w",
+    "UPDATE": "UPDATE t SET w = 'x' WHERE k = 2",
+    "UPDATE of everything": "UPDATE t SET v = v || '~', w = k",
+    "UPDATE to the same": "UPDATE t SET v = v, w = w",
+    "UPDATE there and back": "UPDATE t SET w = 77 WHERE k = 1; UPDATE t SET w = 1 WHERE k = 1",
+    "UPDATE FROM": "UPDATE t SET w = s.n FROM (SELECT k AS i, k * 10 AS n FROM t) AS s WHERE k = s.i",
+    "key shifted": "UPDATE t SET k = k + 100",
+    "key changed for one": "UPDATE t SET k = 99 WHERE k = 2",
+    "values swapped": "UPDATE t SET v = CASE k WHEN 1 THEN 'b_' ELSE 'a_' END WHERE k < 3;"
+    " UPDATE t SET v = rtrim(v, '_') WHERE k < 3",
+    "DELETE": "DELETE FROM t WHERE k = 1",
+    "DELETE of everything": "DELETE FROM t",
+    "DELETE by a subquery": "DELETE FROM t WHERE k IN (SELECT k FROM t ORDER BY v DESC LIMIT 2)",
+    "DELETE at random": "DELETE FROM t WHERE random() % 2 = 0 OR k = 1",
+    "DELETE and INSERT again": "DELETE FROM t WHERE k = 3; INSERT INTO t(k, v, w) VALUES(3, 'c', NULL)",
+    "under WITH, RETURNING": "WITH n(i) AS (SELECT 2) UPDATE t SET w = 5 WHERE k IN (SELECT i FROM n)"
+    " RETURNING k, w",
+    "several statements": "INSERT INTO t(k, v, w) VALUES(40, 'm', 1); UPDATE t SET w = 2 WHERE k = 40;"
+    " DELETE FROM t WHERE k IN (40, 5)",
+    "CREATE TABLE": "CREATE TABLE z(a PRIMARY KEY, b REFERENCES z)",
+    "CREATE TABLE AS": "CREATE TABLE z AS SELECT * FROM t",
+    "CREATE INDEX": "CREATE INDEX z ON t(w, v)",
+    "CREATE VIEW": "CREATE VIEW z AS SELECT v FROM t",
+    "CREATE TRIGGER": "CREATE TRIGGER z AFTER INSERT ON t BEGIN DELETE FROM t WHERE k = 1; END",
+    "DROP": "DROP TABLE t",
+    "ADD COLUMN": "ALTER TABLE t ADD COLUMN added DEFAULT 'd'",
+    "DROP COLUMN": "ALTER TABLE t DROP COLUMN w",
+    "RENAME COLUMN": "ALTER TABLE t RENAME COLUMN v TO renamed",
+    "RENAME": "ALTER TABLE t RENAME TO renamed",
+    "schema and rows": "CREATE TABLE z(a); UPDATE t SET w = 3 WHERE k = 4",
+}
+
+# Refused on every kind of table, before anything changes.
+REFUSED: dict[str, str] = {
+    "VACUUM": "VACUUM",
+    "VACUUM INTO": "VACUUM INTO 'copy.db'",
+    "PRAGMA user_version": "PRAGMA user_version = 7",
+    "PRAGMA writable_schema": "PRAGMA writable_schema = 1",
+    "PRAGMA journal_mode": "PRAGMA journal_mode = off",
+    "PRAGMA foreign_keys": "PRAGMA foreign_keys = 0",
+    "ATTACH": "ATTACH 'other.db' AS other",
+    "a write to an attached file": "ATTACH 'o.db' AS o; CREATE TABLE o.x(a)",
+    "REINDEX": "REINDEX",
+    "ANALYZE": "ANALYZE",
+    "transaction control": "DELETE FROM t; COMMIT",
+    "a savepoint": "SAVEPOINT a; DELETE FROM t; RELEASE a",
+    "CREATE VIRTUAL TABLE": "CREATE VIRTUAL TABLE z USING fts5(a)",
+    "CREATE TEMP TABLE": "CREATE TEMP TABLE z(a)",
+    "a TEMP trigger": "CREATE TEMP TRIGGER z AFTER DELETE ON t BEGIN SELECT 1; END",
+    "the schema table": "DELETE FROM sqlite_schema",
+    "the sequence table": "DELETE FROM sqlite_sequence",
+    "the gateway's own table": "DELETE FROM holdfast_receipt",
+    "an extension": "SELECT load_extension('x')",
+}
