@@ -222,7 +222,8 @@ class PostgresUnwinding:
         backs: list[Part] = []
         restored = 0
         for part in reversed(parts):
-            back = await take_back(self._session, part)
+            force = self._mode is OnConflict.FORCE
+            back = await take_back(self._session, part, force=force)
             if back.failed is not None:
                 raise _Failed("revert.schema_changed", back.failed)
             if back.conflicts:

@@ -56,11 +56,11 @@ async def put_away(session: Session, found: Sequence[Seed], *, verb: str) -> Par
     """Puts ``found`` and all that depends on it into quarantine. The search path is empty."""
     tables = [g.oid for g in await closure(session, found) if g.catalog == "pg_class"]
     for (name,) in await session.rows(_LOCKABLE, tables):
-        await _changed(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
+        await attempted(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
     plan, gone = await planned(session, found)
     before = await shape(session, plan.scope)
     for statement in plan.redo:
-        await _changed(session, statement)
+        await attempted(session, statement)
     after = await shape(session, plan.scope)
     await _alone(session, found, gone)
     if plan.prove:
@@ -82,14 +82,15 @@ async def prove(session: Session, undo: Sequence[str], scope: Scope, before: Sha
     """Takes it back in a savepoint and compares with how it was. Raises ``NoWayBack``."""
     await session.run("SAVEPOINT proving")
     for statement in undo:
-        await _changed(session, statement)
+        await attempted(session, statement)
     there = await shape(session, scope)
     await session.run("ROLLBACK TO SAVEPOINT proving")
     if there != before:
         raise NoWayBack("taking it back was tried and did not give what was there before")
 
 
-async def _changed(session: Session, statement: str) -> None:
+async def attempted(session: Session, statement: str) -> None:
+    """Raises ``NoWayBack`` where the server does not let it."""
     try:
         await session.run(statement)
     except psycopg.Error as error:

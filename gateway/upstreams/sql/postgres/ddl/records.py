@@ -17,11 +17,13 @@ FORMAT = "postgres-schema-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """An object that came into being: it is taken back by putting it into quarantine."""
+    """An object that came into being: it is taken back by putting it into quarantine. ``rows``:
+    how many it held then, 0 where it can hold none."""
 
     catalog: str
     oid: int
     name: str
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 import psycopg
 
 from gateway.model import Conflict, Json
-from gateway.upstreams.sql.postgres.ddl.quarantine import Moved
-from gateway.upstreams.sql.postgres.ddl.records import Part
+from gateway.upstreams.sql.postgres.ddl.altering import held
+from gateway.upstreams.sql.postgres.ddl.closure import Seed, closure
+from gateway.upstreams.sql.postgres.ddl.dropping import put_away
+from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
+from gateway.upstreams.sql.postgres.ddl.records import Made, Part
 from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.session import Session
@@ -46,9 +49,12 @@ class Back:
     failed: str | None = None
 
 
-async def take_back(session: Session, part: Part) -> Back:
+async def take_back(session: Session, part: Part, *, force: bool = False) -> Back:
     """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
-    The search path of ``session`` is empty."""
+    The search path of ``session`` is empty. ``force``: also what others have put into something
+    that the call made."""
+    if part.made:
+        return await _away(session, part, force=force)
     now = await shape(session, part.scope)
     conflicts = _changed(part, now)
     if not part.back:
@@ -72,6 +78,34 @@ async def take_back(session: Session, part: Part) -> Back:
     return Back(part.swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
 
 
+async def _away(session: Session, part: Part, *, force: bool) -> Back:
+    """What the call made goes into quarantine, unless others have come to use it."""
+    (made,) = part.made
+    seed = Seed(catalog=made.catalog, oid=made.oid)
+    gone = await closure(session, [seed])
+    here = next((g for g in gone if (g.catalog, g.oid) == (made.catalog, made.oid)), None)
+    if here is None or here.identity != made.name:
+        now = None if here is None else here.identity
+        return Back(part, conflicts=[_unlike(made, now, "changed")])
+    kept = {(g.catalog, g.oid) for g in await closure(session, [seed], cascades=False)}
+    others = [g.identity for g in gone if (g.catalog, g.oid) not in kept and g.kind in "rvmpSf"]
+    others += [g.identity for g in gone if g.kind == "f" and g.other == made.oid != g.owner]
+    if others:
+        return Back(part, conflicts=[_unlike(made, sorted(others), "depended_on")])
+    rows = await held(session, seed)
+    if rows != made.rows and not force:
+        return Back(part, conflicts=[_unlike(made, {"rows": rows}, "changed")])
+    try:
+        return Back(await put_away(session, [seed], verb="revert"), restored=1)
+    except NoWayBack as error:
+        return Back(part, failed=f"{error}.")
+
+
+def _unlike(made: Made, now: Json, why: str) -> Conflict:
+    after = {"name": made.name, "rows": made.rows}
+    return Conflict(resource=made.name, key=None, before=None, after=after, now=now, why=why)
+
+
 def _changed(part: Part, now: Shape) -> list[Conflict]:
     before, after = part.difference.before, part.difference.after
     return [
@@ -92,7 +126,7 @@ def _wrong(part: Part, now: Shape, then: Shape) -> list[str]:
     """Parts that are not as before the call; what others changed since stays as they left it."""
     before = part.difference.before
     ours = set(part.difference.parts)
-    keys = {**now, **then}
+    keys = {**now, **then, **before}
     return [
         key for key in keys if then.get(key) != (before.get(key) if key in ours else now.get(key))
     ]

@@ -102,7 +102,7 @@ SELECT pg_catalog.concat('relation ', i.indrelid::int8, ' index ', cls.shape ->>
                            AND k.conrelid = i.indrelid),
          'targets', (SELECT string_agg(a.attstattarget::text, ',' ORDER BY a.attnum)
                        FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indexrelid),
-         'parent', (SELECT h.inhparent::int8 FROM pg_catalog.pg_inherits h
+         'parent', (SELECT h.inhparent::pg_catalog.regclass::text FROM pg_catalog.pg_inherits h
                      WHERE h.inhrelid = i.indexrelid))
   FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid JOIN cls ON cls.oid = i.indexrelid
 UNION ALL

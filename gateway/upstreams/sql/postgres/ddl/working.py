@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 
 from gateway.model import Deny, Reversibility, RowCounts, Undo
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.ddl.altering import alter
 from gateway.upstreams.sql.postgres.ddl.dropping import drop
 from gateway.upstreams.sql.postgres.ddl.naming import seeds
-from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Part, Parts
 from gateway.upstreams.sql.postgres.ddl.rights import lacking
 from gateway.upstreams.sql.postgres.ddl.sequences import Reset
@@ -42,6 +42,7 @@ class SchemaWork:
         self._resets: list[Reset] = []
         self._counts: dict[str, RowCounts] = {}
         self._cleared: set[int] = set()
+        self._made: set[int] = set()
         self.used = False
 
     @property
@@ -66,7 +67,10 @@ class SchemaWork:
             reply, part = await drop(self._own, await seeds(self._own, named), tried=tried)
             self._parts += [part] if part is not None else []
             return reply
-        raise NoWayBack("this change of the schema has no way back yet")
+        reply, parts = await alter(self._own, change, tried=tried)
+        self._parts += parts
+        self._made |= {made.oid for part in parts for made in part.made}
+        return reply
 
     async def _truncate(self, change: Written, tried: Tried) -> Reply:
         named = [n for n in change.named if n.verb == "truncate"]
@@ -93,12 +97,16 @@ class SchemaWork:
 
     async def undo(self, source: str, xid: str, extent: Extent) -> Undo | Deny:
         """The way back, once everything ran."""
-        rows = [t.resource for t in extent.tables if t.resource not in self._counts]
+        rows = [
+            table.resource
+            for table in extent.tables
+            if table.resource not in self._counts and table.oid not in self._made
+        ]
         if rows:
             return _unavailable(
                 f"it also changed rows of {', '.join(rows)}; send changes of rows apart."
             )
-        if extent.refusal is not None:
+        if extent.refusal is not None and not self._own_matview(extent):
             return _unavailable(f"{extent.refusal}.")
         if not self._parts:
             manifest = encode(self._images, xid=xid)
@@ -115,6 +123,11 @@ class SchemaWork:
         if missing is not None:
             return _unavailable(missing)
         return Parts(parts=tuple(self._parts)).undo(source, xid, Reversibility.EXACT)
+
+    def _own_matview(self, extent: Extent) -> bool:
+        """Filling what the call itself made is no change of rows that could be missed."""
+        odd = [table for table in extent.tables if table.kind != "r"]
+        return bool(odd) and all(t.kind == "m" and t.oid in self._made for t in odd)
 
 
 def _unavailable(why: str) -> Deny:

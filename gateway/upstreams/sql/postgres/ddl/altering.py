@@ -1,0 +1,210 @@
+"""CREATE and ALTER: run as they are, then taken back and done again in a savepoint, from nothing
+but the shapes before and after. What did not come back as it was has no exact way back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from gateway.upstreams.sql.postgres.ddl.closure import Seed
+from gateway.upstreams.sql.postgres.ddl.dropping import attempted, put_away
+from gateway.upstreams.sql.postgres.ddl.inverse import nearer
+from gateway.upstreams.sql.postgres.ddl.naming import seeds
+from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
+from gateway.upstreams.sql.postgres.ddl.records import Made, Part
+from gateway.upstreams.sql.postgres.ddl.shape import (
+    Difference,
+    Scope,
+    Shape,
+    plain_names,
+    shape,
+)
+from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.written import Written
+
+_MOST = 25  # kinds of difference that are worked off one after the other
+
+_RELATIVES = """
+WITH RECURSIVE named AS (SELECT unnest(%s::int8[])::oid AS oid),
+family(oid) AS (
+  SELECT oid FROM named
+  UNION
+  SELECT n.oid FROM family f CROSS JOIN LATERAL (
+    SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits i WHERE i.inhparent = f.oid
+    UNION ALL SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = f.oid) AS n
+)
+SELECT DISTINCT c.oid::int8 FROM (
+  SELECT oid FROM family
+  UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint k JOIN family f ON k.confrelid = f.oid
+  UNION ALL SELECT k.confrelid FROM pg_catalog.pg_constraint k JOIN family f ON k.conrelid = f.oid
+  UNION ALL SELECT i.indrelid FROM pg_catalog.pg_index i JOIN family f ON i.indexrelid = f.oid
+  UNION ALL SELECT w.ev_class FROM family f
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+     AND d.refobjid = f.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+  UNION ALL SELECT y.polrelid FROM family f
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+     AND d.refobjid = f.oid AND d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+    JOIN pg_catalog.pg_policy y ON y.oid = d.objid
+  UNION ALL SELECT CASE WHEN d.refobjid = f.oid THEN d.objid ELSE d.refobjid END FROM family f
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+     AND d.classid = d.refclassid AND d.refobjsubid > 0 AND f.oid IN (d.refobjid, d.objid)
+) AS near(oid)
+JOIN pg_catalog.pg_class c ON c.oid = near.oid
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')"""
+
+_LABELS = """
+SELECT c.oid::int8, n.nspname || '.' || c.relname, c.relkind::text FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s::int8[]::oid[])"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    named: frozenset[int]
+    there: frozenset[int]  # what has the name of something that is to be made
+    scope: Scope
+    shape: Shape
+
+
+async def alter(
+    session: Session, change: Written, *, tried: Callable[[], Awaitable[Reply]]
+) -> tuple[Reply, list[Part]]:
+    """``tried`` runs the agent's statement verbatim. Raises ``NoWayBack``, or what the server says
+    to the statement itself."""
+    before = await _before(session, change)
+    reply = await tried()
+    made = await _made(session, change, before)
+    async with plain_names(session):
+        parts = [await _changed(session, change, before)]
+        for seed in made:
+            parts.append(await _created(session, change, seed))
+    return reply, [part for part in parts if part.difference.parts or part.made]
+
+
+async def _before(session: Session, change: Written) -> _Before:
+    found = await seeds(session, [n for n in change.named if not n.fresh])
+    there = await seeds(session, [n for n in change.named if n.fresh])
+    schemas = frozenset(s.oid for s in found if s.catalog == "pg_namespace")
+    # CREATE OR REPLACE changes what is there.
+    named = frozenset(s.oid for s in (*found, *there) if s.catalog == "pg_class")
+    async with plain_names(session):
+        for oid, _, kind in await session.rows(_LABELS, sorted(named)):
+            if kind in "rp":
+                await _hold(session, oid)
+        scope = await _around(session, named, schemas)
+        return _Before(named, frozenset(s.oid for s in there), scope, await shape(session, scope))
+
+
+async def _hold(session: Session, oid: int) -> None:
+    """Nobody else alters it until the call ends; reading and writing go on."""
+    (name,) = await session.one("SELECT %s::int8::oid::pg_catalog.regclass::text", oid)
+    try:
+        await session.run("SAVEPOINT holding")
+        await session.run(f"LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE")
+    except psycopg.errors.InsufficientPrivilege:
+        await session.run("ROLLBACK TO SAVEPOINT holding")  # the statement itself says so
+
+
+async def _around(session: Session, named: frozenset[int], schemas: frozenset[int]) -> Scope:
+    near = {oid for (oid,) in await session.rows(_RELATIVES, sorted(named))}
+    return Scope(relations=frozenset(near) | named, schemas=schemas)
+
+
+async def _made(session: Session, change: Written, before: _Before) -> list[Seed]:
+    """Relations and schemas that were not there."""
+    fresh = [n for n in change.named if n.fresh and n.verb == "create"]
+    return [
+        seed
+        for seed in await seeds(session, fresh)
+        if seed.oid not in before.scope.relations | before.there
+    ]
+
+
+async def _changed(session: Session, change: Written, before: _Before) -> Part:
+    """The part of what was there before, proven both ways."""
+    after = await shape(session, before.scope)
+    await session.run("SAVEPOINT proving")
+    undo = await way(session, before.scope, before.shape)
+    redo = await _again(session, before.scope, after)
+    await session.run("ROLLBACK TO SAVEPOINT proving")
+    named = await session.rows(_LABELS, sorted(before.named))
+    return Part(
+        verb=change.verb,
+        names=tuple(name for _, name, _ in named),
+        undo=tuple(undo),
+        redo=tuple(redo),
+        scope=before.scope,
+        difference=Difference.between(before.shape, after),
+    )
+
+
+async def _again(session: Session, scope: Scope, after: Shape) -> list[str]:
+    """How it is done once more after a revert; nothing where no statements are known for it, and
+    then that revert cannot be taken back."""
+    try:
+        return await way(session, scope, after)
+    except NoWayBack:
+        return []
+
+
+async def way(session: Session, scope: Scope, goal: Shape) -> list[str]:
+    """Statements that give ``scope`` the shape ``goal``, carried out here. Raises ``NoWayBack``."""
+    done: list[str] = []
+    for _ in range(_MOST):
+        now = await shape(session, scope)
+        if now == goal:
+            return done
+        statements = nearer(now, goal)
+        if not statements:
+            break
+        for statement in statements:
+            await attempted(session, statement)
+        done += statements
+    parts = Difference.between(await shape(session, scope), goal).parts
+    raise NoWayBack(f"taking it back was tried and left {_worded(parts)} different")
+
+
+def _worded(parts: Sequence[str]) -> str:
+    words = [" ".join(part.split(" ")[2:]) for part in parts]
+    return ", ".join(words[:5])
+
+
+async def _created(session: Session, change: Written, seed: Seed) -> Part:
+    """It is taken back by quarantine, which is tried here."""
+    rows = await held(session, seed)
+    (name,) = await session.one(
+        "SELECT o.identity FROM pg_catalog.pg_identify_object("
+        "%s::text::pg_catalog.regclass, %s::int8::oid, 0) AS o",
+        f"pg_catalog.{seed.catalog}",
+        seed.oid,
+    )
+    await session.run("SAVEPOINT creating")
+    await put_away(session, [seed], verb=change.verb)
+    await session.run("ROLLBACK TO SAVEPOINT creating")
+    return Part(
+        verb=change.verb,
+        names=(name,),
+        undo=(),
+        redo=(),
+        scope=Scope(),
+        difference=Difference(before={}, after={}),
+        made=(Made(catalog=seed.catalog, oid=seed.oid, name=name, rows=rows),),
+    )
+
+
+async def held(session: Session, seed: Seed) -> int:
+    """How many rows of its own something holds."""
+    if seed.catalog != "pg_class":
+        return 0
+    found = await session.rows(
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.oid = %s::int8::oid AND c.relkind IN ('r', 'p')",
+        seed.oid,
+    )
+    for (name,) in found:
+        (rows,) = await session.one(f"SELECT count(*) FROM {name}")
+        return int(rows)
+    return 0
