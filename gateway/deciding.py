@@ -123,4 +123,12 @@ def _kept(action: Action, decision: Allow | Hold) -> Decision:
             "allow it to run without a way back.",
             revision=decision.revision,
         )
+    accepted = decision.obligations.inexact or decision.obligations.irreversible
+    if action.why_inexact is not None and not accepted:
+        return Deny(
+            reason="undo.inexact",
+            detail=f"The way back would not restore everything: {action.why_inexact}. Policy does "
+            "not allow it to run like that.",
+            revision=decision.revision,
+        )
     return decision

@@ -82,5 +82,6 @@ async def _explained(parts: Parts, upstream: Source, sql: str) -> dict[str, Json
         "detail": decision.detail if isinstance(decision, Deny) else None,
         "action": parts.decider.action_json(call, action),
         "why_irreversible": action.why_irreversible,
+        "why_inexact": action.why_inexact,
         "warnings": list(action.warnings),
     }

@@ -137,7 +137,7 @@ class Resource:
 class Action:
     """The parsed action that policy judges. ``facts`` is the upstream's own, handed back to its
     ``attempt``; nobody else reads it. ``why_irreversible`` is set when ``reversibility`` is
-    ``irreversible``."""
+    ``irreversible``; ``why_inexact`` when the way back is known not to restore everything."""
 
     surface: Surface
     tool: str
@@ -152,6 +152,7 @@ class Action:
     http: Mapping[str, Json] | None = None
     mcp: Mapping[str, Json] | None = None
     why_irreversible: str | None = None
+    why_inexact: str | None = None
     warnings: tuple[str, ...] = ()
     tool_class: ToolClass = ToolClass.TRANSACTIONAL
     facts: Any = None

@@ -16,6 +16,7 @@ class Obligations:
     max_share: float | None = None
     rehearse: bool | None = None
     irreversible: bool = False
+    inexact: bool = False
     approvers: tuple[str, ...] = ()
     approval_ttl: int | None = None  # seconds
     redact: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Obligations:
             "max_share": self.max_share,
             "rehearse": self.rehearse,
             "irreversible": self.irreversible or None,
+            "inexact": self.inexact or None,
             "approvers": list(self.approvers) or None,
             "approval_ttl": self.approval_ttl,
             "redact": list(self.redact) or None,

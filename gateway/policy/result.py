@@ -104,6 +104,7 @@ _READERS: Mapping[str, Callable[[object, str], Json]] = {
     "max_share": _share,
     "rehearse": _flag,
     "irreversible": _flag,
+    "inexact": _flag,
     "approvers": _texts,
     "approval_ttl": _seconds,
     "redact": _texts,

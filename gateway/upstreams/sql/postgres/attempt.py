@@ -64,11 +64,13 @@ class Line:
 class Job:
     """What is to run: ``judge`` judges the call again on the connection, inside the transaction,
     where it runs, and gives the statements; ``params`` are those of all of them, as text.
-    ``irreversible`` says why there is no way back, when policy accepted that."""
+    ``irreversible`` says why there is no way back, when policy accepted that; ``inexact``: that it
+    accepted one which does not restore everything."""
 
     judge: Callable[[Session], Awaitable[tuple[Line, ...] | Deny]]
     params: tuple[bytes | None, ...]
     irreversible: str | None = None
+    inexact: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,12 @@ class PostgresAttempt:
         spool = opening(around.spooler, open_until, most=around.limits.max_capture_bytes)
         self._spool = spool
         self._work = SchemaWork(
-            session, around.peers, Sink(spool), limits=around.limits, replica=around.replica
+            session,
+            around.peers,
+            Sink(spool),
+            limits=around.limits,
+            replica=around.replica,
+            loose=job.inexact,
         )
         self._mask = Mask()
 
@@ -140,7 +147,8 @@ class PostgresAttempt:
             await self._session.run("SET CONSTRAINTS ALL IMMEDIATE")
             await self._same_transaction(xid)
             self._xid = xid
-            self._extent = await extent(self._session, before)
+            found = await extent(self._session, before, own_temporary=self._work.used)
+            self._extent = self._work.without_proofs(found)
             self._around.probe("postgres.ran")
             async with self._around.peers() as peer:
                 extent_seen = await measured(self._extent, peer)

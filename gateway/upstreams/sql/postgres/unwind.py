@@ -152,16 +152,19 @@ class PostgresUnwinding:
         return outcome
 
     def _schema_undo(self, found: Extent) -> Captured | Deny:
-        if found.tables:
-            names = ", ".join(table.resource for table in found.tables)
+        filled = {part.kept.table for part in self._backs if part.kept is not None}
+        names = ", ".join(table.resource for table in found.tables if table.oid not in filled)
+        if names:
             return Deny(
                 reason="undo.unavailable",
                 detail=f"This takes back changes of the schema and of rows of {names} at once, "
                 "which could not be redone. Take these calls back one by one.",
             )
-        undo = Parts(parts=tuple(self._backs)).undo(
-            self._source, self._receipt, Reversibility.EXACT
-        )
+        # Values that a call took away lie in its own image: what takes them away again does not
+        # have them.
+        again = any(part.kept is not None and not part.back for part in self._backs)
+        how = Reversibility.IRREVERSIBLE if again else Reversibility.EXACT
+        undo = Parts(parts=tuple(self._backs)).undo(self._source, self._receipt, how)
         return Captured(undo=undo, receipt=self._receipt)
 
     def _with_resets(self, captured: Captured) -> Captured:
@@ -189,7 +192,7 @@ class PostgresUnwinding:
                 raise _Failed("revert.not_revertible", "The call ran without a way back.")
             images: Sequence[TableImage] = ()
             if undo.kind == SCHEMA:
-                step = await self._schema_back(step, parts_of(undo))
+                step = await self._schema_back(step, undo)
             else:
                 images = decode(undo)
             if images:
@@ -215,15 +218,21 @@ class PostgresUnwinding:
         await self._session.run("RELEASE SAVEPOINT call")
         return step
 
-    async def _schema_back(self, step: Step, parts: Sequence[Part]) -> Step:
+    async def _schema_back(self, step: Step, undo: Undo) -> Step:
         """All parts of one call or none."""
+        parts = parts_of(undo)
         names = ", ".join(dict.fromkeys(name for part in parts for name in part.names))
         step = replace(step, action=f"undo {parts[0].verb if parts else 'nothing'} of {names}")
         backs: list[Part] = []
         restored = 0
         for part in reversed(parts):
             force = self._mode is OnConflict.FORCE
-            back = await take_back(self._session, part, force=force)
+            back = await take_back(
+                self._session,
+                part,
+                lambda: Segments(self._seat.spooler.read(undo)),
+                force=force,
+            )
             if back.failed is not None:
                 raise _Failed("revert.schema_changed", back.failed)
             if back.conflicts:

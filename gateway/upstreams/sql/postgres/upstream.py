@@ -200,6 +200,8 @@ class PostgresUpstream:
             reversibility = Reversibility.NONE
         elif why is not None:
             reversibility = Reversibility.IRREVERSIBLE
+        elif facts.foreseen.inexact is not None:
+            reversibility = Reversibility.COMPENSABLE
         else:
             reversibility = Reversibility.EXACT
         return Action(
@@ -224,6 +226,7 @@ class PostgresUpstream:
                 params=call.request.get("params") or (),
             ),
             why_irreversible=why,
+            why_inexact=facts.foreseen.inexact,
             warnings=(*facts.grammar.warnings, *judged.warnings),
             facts=facts,
         )
@@ -269,7 +272,12 @@ class PostgresUpstream:
                 for run in again.runs
             )
 
-        return Job(judge=judge, params=facts.params, irreversible=action.why_irreversible)
+        return Job(
+            judge=judge,
+            params=facts.params,
+            irreversible=action.why_irreversible,
+            inexact=action.why_inexact is not None,
+        )
 
     def _around(self, replica: bool) -> Surroundings:
         return Surroundings(

@@ -3,12 +3,15 @@ but the shapes before and after. What did not come back as it was has no exact w
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
+from gateway.upstreams.sql.postgres.catalog import Table
 from gateway.upstreams.sql.postgres.ddl.closure import Seed
+from gateway.upstreams.sql.postgres.ddl.columns import Kept, digest, keep
 from gateway.upstreams.sql.postgres.ddl.dropping import attempted, put_away
 from gateway.upstreams.sql.postgres.ddl.inverse import nearer
 from gateway.upstreams.sql.postgres.ddl.naming import seeds
@@ -20,6 +23,7 @@ from gateway.upstreams.sql.postgres.ddl.shape import (
     Shape,
     plain_names,
     shape,
+    unordered,
 )
 from gateway.upstreams.sql.postgres.session import Reply, Session
 from gateway.upstreams.sql.postgres.written import Written
@@ -55,6 +59,11 @@ SELECT DISTINCT c.oid::int8 FROM (
 JOIN pg_catalog.pg_class c ON c.oid = near.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')"""
 
+TAKING = frozenset({"DropColumn", "AlterColumnType"})
+_QUOTED = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relkind::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY (%s::int8[]::oid[])"""
 _LABELS = """
 SELECT c.oid::int8, n.nspname || '.' || c.relname, c.relkind::text FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s::int8[]::oid[])"""
@@ -69,15 +78,16 @@ class _Before:
 
 
 async def alter(
-    session: Session, change: Written, *, tried: Callable[[], Awaitable[Reply]]
+    session: Session, change: Written, *, tried: Callable[[], Awaitable[Reply]], loose: bool
 ) -> tuple[Reply, list[Part]]:
-    """``tried`` runs the agent's statement verbatim. Raises ``NoWayBack``, or what the server says
-    to the statement itself."""
+    """``tried`` runs the agent's statement verbatim. ``loose``: policy accepts that columns come
+    back in another order. Raises ``NoWayBack``, or what the server says to the statement."""
     before = await _before(session, change)
+    values = await _values(session, change, before)
     reply = await tried()
     made = await _made(session, change, before)
     async with plain_names(session):
-        parts = [await _changed(session, change, before)]
+        parts = [await _changed(session, change, before, values, loose=loose)]
         for seed in made:
             parts.append(await _created(session, change, seed))
     return reply, [part for part in parts if part.difference.parts or part.made]
@@ -122,22 +132,77 @@ async def _made(session: Session, change: Written, before: _Before) -> list[Seed
     ]
 
 
-async def _changed(session: Session, change: Written, before: _Before) -> Part:
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What stood in the columns that go or change their type."""
+
+    table: Table
+    kept: Kept | None
+    digest: tuple[object, ...]
+
+
+async def _values(session: Session, change: Written, before: _Before) -> _Values | None:
+    if not TAKING & set(change.alters) or len(before.named) != 1:
+        return None
+    (oid,) = before.named
+    (named,) = [n for n in change.named if n.verb == "alter"]
+    await session.run("SAVEPOINT keeping")
+    try:
+        async with plain_names(session):
+            for name, kind in await session.rows(_QUOTED, [oid]):
+                if kind == "r":
+                    await session.run(f"LOCK TABLE ONLY {name} IN EXCLUSIVE MODE")
+            table, kept = await keep(session, oid, named.columns, secrets.randbelow(1 << 30))
+            return _Values(table, kept, await digest(session, table))
+    except psycopg.errors.InsufficientPrivilege:
+        await session.run("ROLLBACK TO SAVEPOINT keeping")  # the statement itself says so
+        return None
+
+
+async def _changed(
+    session: Session, change: Written, before: _Before, values: _Values | None, *, loose: bool
+) -> Part:
     """The part of what was there before, proven both ways."""
     after = await shape(session, before.scope)
+    goal = unordered(before.shape) if loose else before.shape
     await session.run("SAVEPOINT proving")
-    undo = await way(session, before.scope, before.shape)
-    redo = await _again(session, before.scope, after)
+    await session.run("SET CONSTRAINTS ALL IMMEDIATE")
+    kept = values.kept if values else None
+    if values is not None:
+        await _quiet(session, values.table)
+        if kept is None and "DropColumn" in change.alters:
+            raise NoWayBack(f"rows of {values.table.resource} have no key to find them by again")
+    undo = await way(session, before.scope, goal, fill=kept.fill if kept else None)
+    if values is None and any(" ADD COLUMN " in s or " TYPE " in s for s in undo):
+        raise NoWayBack("it takes values away in a manner that is not known")
+    if values is not None and await digest(session, values.table) != values.digest:
+        raise NoWayBack("taking it back was tried and did not give the values there were before")
+    redo = await _again(session, before.scope, unordered(after) if loose else after)
     await session.run("ROLLBACK TO SAVEPOINT proving")
     named = await session.rows(_LABELS, sorted(before.named))
+    seen = unordered(after) if loose else after
     return Part(
         verb=change.verb,
         names=tuple(name for _, name, _ in named),
         undo=tuple(undo),
         redo=tuple(redo),
         scope=before.scope,
-        difference=Difference.between(before.shape, after),
+        difference=Difference.between(goal, seen),
+        kept=kept,
+        filled=values.table.oid if values else 0,
+        loose=loose,
     )
+
+
+async def _quiet(session: Session, table: Table) -> None:
+    """Raises ``NoWayBack`` where the call has also changed rows: the proof will count as such."""
+    (rows,) = await session.one(
+        "SELECT pg_catalog.pg_stat_get_xact_tuples_inserted(%(t)s) + "
+        "pg_catalog.pg_stat_get_xact_tuples_updated(%(t)s) + "
+        "pg_catalog.pg_stat_get_xact_tuples_deleted(%(t)s)".replace("%(t)s", str(table.oid))
+    )
+    if rows:
+        raise NoWayBack(f"it also changed rows of {table.resource}")
 
 
 async def _again(session: Session, scope: Scope, after: Shape) -> list[str]:
@@ -149,21 +214,31 @@ async def _again(session: Session, scope: Scope, after: Shape) -> list[str]:
         return []
 
 
-async def way(session: Session, scope: Scope, goal: Shape) -> list[str]:
-    """Statements that give ``scope`` the shape ``goal``, carried out here. Raises ``NoWayBack``."""
+async def way(session: Session, scope: Scope, goal: Shape, *, fill: str | None = None) -> list[str]:
+    """Statements that give ``scope`` the shape ``goal``, carried out here. ``fill`` comes after
+    columns have been added or got their types back. Raises ``NoWayBack``."""
     done: list[str] = []
     for _ in range(_MOST):
-        now = await shape(session, scope)
+        now = await _like(session, scope, goal)
         if now == goal:
             return done
         statements = nearer(now, goal)
         if not statements:
             break
+        if fill is not None and any(" ADD COLUMN " in s or " TYPE " in s for s in statements):
+            statements.append(fill)
         for statement in statements:
             await attempted(session, statement)
         done += statements
-    parts = Difference.between(await shape(session, scope), goal).parts
+    parts = Difference.between(await _like(session, scope, goal), goal).parts
     raise NoWayBack(f"taking it back was tried and left {_worded(parts)} different")
+
+
+async def _like(session: Session, scope: Scope, goal: Shape) -> Shape:
+    """The shape now, with or without the order of columns, as ``goal`` has it."""
+    now = await shape(session, scope)
+    ordered = any("place" in part for key, part in goal.items() if " column " in key)
+    return now if ordered else unordered(now)
 
 
 def _worded(parts: Sequence[str]) -> str:

@@ -23,6 +23,11 @@ class Foreseen:
     inexact: str | None = None
 
 
+_COLUMNS = """
+SELECT a.attname FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = %s::int8::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+
+
 async def foresee(session: Session, changes: Sequence[Written | None]) -> Foreseen:
     """``changes``: of each statement of a text, ``None`` for one that changes rows or only reads.
     Asked as the agents' role, in a transaction that is rolled back."""
@@ -45,4 +50,19 @@ async def foresee(session: Session, changes: Sequence[Written | None]) -> Forese
                     await planned(session, found, cascades=change.cascades)
             except NoWayBack as error:
                 return Foreseen(irreversible=str(error))
+    for change in schema:
+        if "DropColumn" in change.alters and await _inner(session, change):
+            return Foreseen(inexact="a dropped column comes back as the last one of its table")
     return Foreseen()
+
+
+async def _inner(session: Session, change: Written) -> bool:
+    """Whether a column among those named stands before one that stays."""
+    altered = [n for n in change.named if n.verb == "alter"]
+    for named in altered:
+        for seed in await seeds(session, [named]):
+            rows = await session.rows(_COLUMNS, seed.oid)
+            going = [name in named.columns for (name,) in rows]
+            if going != sorted(going):
+                return True
+    return False

@@ -4,77 +4,24 @@ constraints read, so what is left can only be told afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from psycopg.sql import Identifier, Literal
 
 from gateway.model import Json
 from gateway.upstreams.sql.postgres.ddl.shape import Shape
+from gateway.upstreams.sql.postgres.ddl.sides import Part, Sides, everything, pairs
 
-_KINDS = {
-    "r": "TABLE",
-    "p": "TABLE",
-    "v": "VIEW",
-    "m": "MATERIALIZED VIEW",
-    "S": "SEQUENCE",
-    "i": "INDEX",
-    "I": "INDEX",
-}
 _ENABLED = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS", "O": "ENABLE"}
 _STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
-_PRIVILEGES = {
-    "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "D": "TRUNCATE",
-    "x": "REFERENCES", "t": "TRIGGER", "U": "USAGE", "C": "CREATE", "m": "MAINTAIN",
-}  # fmt: skip
 _IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
-Part = dict[str, Json]
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """One relation: its parts now and as they should be, by kind and name."""
-
-    oid: str
-    now: dict[str, dict[str, Part]]
-    goal: dict[str, dict[str, Part]]
-
-    @property
-    def own(self) -> Part:
-        return self.now["itself"][""]
-
-    @property
-    def wanted(self) -> Part:
-        return self.goal["itself"][""]
-
-    @property
-    def kind(self) -> str:
-        return _KINDS.get(str(self.own["relkind"]), "TABLE")
-
-    @property
-    def name(self) -> str:
-        return Identifier(self.own["schema"], self.own["relname"]).as_string()
-
-    def missing(self, kind: str) -> dict[str, Part]:
-        here = self.now.get(kind, {})
-        return {n: p for n, p in self.goal.get(kind, {}).items() if n not in here}
-
-    def extra(self, kind: str) -> dict[str, Part]:
-        wanted = self.goal.get(kind, {})
-        return {n: p for n, p in self.now.get(kind, {}).items() if n not in wanted}
-
-    def changed(self, kind: str) -> Iterator[tuple[str, Part, Part]]:
-        for name, part in self.now.get(kind, {}).items():
-            other = self.goal.get(kind, {}).get(name)
-            if other is not None and other != part:
-                yield name, part, other
 
 
 def nearer(now: Shape, goal: Shape) -> list[str]:
     """Statements for the first kind of difference there is; none when the shapes are equal or the
     difference is of a kind that no statement is known for."""
-    tables = list(_tables(now, goal))
-    names = {t.oid: t.name for t in _all(now)}
+    tables = list(pairs(now, goal))
+    names = {t.oid: t.name for t in everything(now)}
     for step in _STEPS:
         found = [statement for table in tables for statement in step(table)]
         if found:
@@ -82,32 +29,10 @@ def nearer(now: Shape, goal: Shape) -> list[str]:
     return [statement for table in tables for statement in _parents(table, names)]
 
 
-def _all(now: Shape) -> Iterator[_Table]:
-    for oid, parts in _grouped(now).items():
-        if "itself" in parts:
-            yield _Table(oid, parts, parts)
-
-
-def _tables(now: Shape, goal: Shape) -> Iterator[_Table]:
-    here, there = _grouped(now), _grouped(goal)
-    for oid, parts in here.items():
-        if oid in there and parts != there[oid] and "itself" in parts and "itself" in there[oid]:
-            yield _Table(oid, parts, there[oid])
-
-
-def _grouped(shape: Shape) -> dict[str, dict[str, dict[str, Part]]]:
-    found: dict[str, dict[str, dict[str, Part]]] = {}
-    for key, part in shape.items():
-        if key.startswith("relation "):
-            _, oid, kind, *name = key.split(" ", 3)
-            found.setdefault(oid, {}).setdefault(kind, {})[name[0] if name else ""] = part
-    return found
-
-
 # --- names ----------------------------------------------------------------------------------
 
 
-def _moved(t: _Table) -> list[str]:
+def _moved(t: Sides) -> list[str]:
     follows = any(part["owned"] for part in t.now.get("sequence", {}).values())
     if t.own["schema"] != t.wanted["schema"] and not follows:
         return [f"ALTER {t.kind} {t.name} SET SCHEMA {_q(t.wanted['schema'])}"]
@@ -116,12 +41,12 @@ def _moved(t: _Table) -> list[str]:
     return []
 
 
-def _renamed(t: _Table) -> list[str]:
+def _renamed(t: Sides) -> list[str]:
     """The same thing under another name; columns first, as others are told by them."""
     for kind, word in (("column", "COLUMN"), ("constraint", "CONSTRAINT")):
         found = [
             f"ALTER TABLE {t.name} RENAME {word} {_q(name)} TO {_q(other)}"
-            for name, part in t.extra(kind).items()
+            for name, part in t.surplus(kind).items()
             for other, wanted in t.missing(kind).items()
             if not _inherited(part) and _nameless(part) == _nameless(wanted)
         ]
@@ -130,7 +55,7 @@ def _renamed(t: _Table) -> list[str]:
     schema = t.own["schema"]
     return [
         f"ALTER INDEX {Identifier(schema, name).as_string()} RENAME TO {_q(other)}"
-        for name, part in t.extra("index").items()
+        for name, part in t.surplus("index").items()
         for other, wanted in t.missing("index").items()
         if not part["constraint"]
         and str(part["def"]).replace(f" {_q2(name)} ON ", " ", 1)
@@ -149,31 +74,31 @@ def _inherited(part: Part) -> bool:
 # --- what should not be there ---------------------------------------------------------------
 
 
-def _gone(t: _Table) -> list[str]:
+def _gone(t: Sides) -> list[str]:
     found: list[str] = []
-    for name, part in [*t.extra("constraint").items(), *_remade(t, "constraint")]:
+    for name, part in [*t.surplus("constraint").items(), *_remade(t, "constraint")]:
         if not _inherited(part) and part["type"] != "n" and not _with_column(t, part):
             order = 0 if part["type"] == "f" else len(found)
             found.insert(order, f"ALTER TABLE {t.name} DROP CONSTRAINT {_q(name)}")
-    for name, part in [*t.extra("index").items(), *_remade(t, "index")]:
+    for name, part in [*t.surplus("index").items(), *_remade(t, "index")]:
         if not part["constraint"] and part["parent"] is None:
             found.append(f"DROP INDEX {Identifier(t.own['schema'], name).as_string()}")
     for kind in ("trigger", "rule", "policy"):
-        for name in t.extra(kind):
+        for name in t.surplus(kind):
             found.append(f"DROP {kind.upper()} {_q(name)} ON {t.name}")
     return found
 
 
-def _with_column(t: _Table, part: Part) -> bool:
+def _with_column(t: Sides, part: Part) -> bool:
     """A constraint of columns that go anyway."""
     return (
         part["type"] in "pu"
-        and all(f"({_q2(name)})" in str(part["def"]) for name in t.extra("column"))
-        and len(t.extra("column")) == 1
+        and all(f"({_q2(name)})" in str(part["def"]) for name in t.surplus("column"))
+        and len(t.surplus("column")) == 1
     )
 
 
-def _remade(t: _Table, kind: str) -> list[tuple[str, Part]]:
+def _remade(t: Sides, kind: str) -> list[tuple[str, Part]]:
     """What has to be made anew, since its definition is another."""
     keys = ("def", "checked") if kind == "constraint" else ("def",)
     return [
@@ -186,23 +111,25 @@ def _remade(t: _Table, kind: str) -> list[tuple[str, Part]]:
 # --- columns --------------------------------------------------------------------------------
 
 
-def _columns_gone(t: _Table) -> list[str]:
+def _columns_gone(t: Sides) -> list[str]:
     return [
         f"ALTER TABLE {t.name} DROP COLUMN {_q(name)}"
-        for name, part in t.extra("column").items()
+        for name, part in t.surplus("column").items()
         if not _inherited(part) and t.kind == "TABLE"
     ]
 
 
-def _columns_added(t: _Table) -> list[str]:
+def _columns_added(t: Sides) -> list[str]:
     found = []
-    for name, part in sorted(t.missing("column").items(), key=lambda c: c[1]["place"]):
+    for name, part in sorted(t.missing("column").items(), key=lambda c: c[1].get("place", 0)):
         if _inherited(part) or t.kind != "TABLE":
             continue
         text = f"ALTER TABLE {t.name} ADD COLUMN {_q(name)} {part['type']}{_collate(part)}"
         if part["attgenerated"]:
             how = "STORED" if part["attgenerated"] == "s" else "VIRTUAL"
             text += f" GENERATED ALWAYS AS ({part['default']}) {how}"
+        elif part["attnotnull"] and part["default"] is not None:
+            text += f" DEFAULT {part['default']}"  # for rows that came in meanwhile
         found.append(text)
     return found
 
@@ -211,7 +138,7 @@ def _collate(part: Part) -> str:
     return f" COLLATE {part['collation']}" if part["collation"] else ""
 
 
-def _types(t: _Table) -> list[str]:
+def _types(t: Sides) -> list[str]:
     found = []
     for name, part, wanted in t.changed("column"):
         if part["type"] == wanted["type"] and part["collation"] == wanted["collation"]:
@@ -228,7 +155,7 @@ def _types(t: _Table) -> list[str]:
     return found
 
 
-def _column_settings(t: _Table) -> list[str]:
+def _column_settings(t: Sides) -> list[str]:
     found = []
     for name, part, wanted in t.changed("column"):
         if t.kind != "TABLE" and t.kind != "VIEW":
@@ -278,7 +205,7 @@ def _options(now: Json, wanted: Json) -> list[str]:
 # --- what is missing ------------------------------------------------------------------------
 
 
-def _made(t: _Table) -> list[str]:
+def _made(t: Sides) -> list[str]:
     found: list[str] = []
     for part in t.missing("index").values():
         if not part["constraint"] and part["parent"] is None:
@@ -295,7 +222,7 @@ def _made(t: _Table) -> list[str]:
 # --- the whole ------------------------------------------------------------------------------
 
 
-def _whole(t: _Table) -> list[str]:
+def _whole(t: Sides) -> list[str]:
     own, wanted, alter = t.own, t.wanted, f"ALTER {t.kind} {t.name}"
     found = [f"{alter} {change}" for change in _options(own["reloptions"], wanted["reloptions"])]
     if own["relrowsecurity"] != wanted["relrowsecurity"]:
@@ -315,7 +242,7 @@ def _whole(t: _Table) -> list[str]:
     return found
 
 
-def _marks(t: _Table) -> list[str]:
+def _marks(t: Sides) -> list[str]:
     found = []
     for name, part, wanted in t.changed("index"):
         index = Identifier(t.own["schema"], name).as_string()
@@ -337,7 +264,7 @@ def _marks(t: _Table) -> list[str]:
     return found
 
 
-def _parents(t: _Table, names: dict[str, str]) -> list[str]:
+def _parents(t: Sides, names: dict[str, str]) -> list[str]:
     """Partitions, last of all: attaching looks for indexes and keys that fit."""
     here, there = (str(own["parents"] or "").split() for own in (t.own, t.wanted))
     found = [
@@ -352,12 +279,13 @@ def _parents(t: _Table, names: dict[str, str]) -> list[str]:
     ]
 
 
-def _sequence(t: _Table) -> list[str]:
+def _sequence(t: Sides) -> list[str]:
     found = []
     for _, part, wanted in t.changed("sequence"):
         if part["owned"] == wanted["owned"]:
             found.append(
-                f"ALTER SEQUENCE {t.name} AS {wanted['type']} INCREMENT BY {wanted['seqincrement']} "
+                f"ALTER SEQUENCE {t.name} AS {wanted['type']} INCREMENT BY "
+                f"{wanted['seqincrement']} "
                 f"MINVALUE {wanted['seqmin']} MAXVALUE {wanted['seqmax']} "
                 f"START WITH {wanted['seqstart']} CACHE {wanted['seqcache']} "
                 f"{'' if wanted['seqcycle'] else 'NO '}CYCLE"
@@ -365,7 +293,7 @@ def _sequence(t: _Table) -> list[str]:
     return found
 
 
-def _comments(t: _Table) -> list[str]:
+def _comments(t: Sides) -> list[str]:
     found = []
     if t.own["comment"] != t.wanted["comment"]:
         found.append(f"COMMENT ON {t.kind} {t.name} IS {_text(t.wanted['comment'])}")
@@ -377,48 +305,6 @@ def _comments(t: _Table) -> list[str]:
                     "index": f"INDEX {Identifier(t.own['schema'], name).as_string()}",
                 }.get(kind, f"{kind.upper()} {_q(name)} ON {t.name}")
                 found.append(f"COMMENT ON {of} IS {_text(wanted['comment'])}")
-    return found
-
-
-def _grants(t: _Table) -> list[str]:
-    sequence = "SEQUENCE " if t.kind == "SEQUENCE" else ""
-    found = [
-        s.format(on=f"{sequence}{t.name}", columns="")
-        for s in _acl(t.own["relacl"], t.wanted["relacl"], str(t.own["owner"]))
-    ]
-    for name, part, wanted in t.changed("column"):
-        for s in _acl(part["attacl"], wanted["attacl"], str(t.own["owner"])):
-            found.append(s.format(on=t.name, columns=f" ({_q(name)})"))
-    return found
-
-
-def _acl(now: Json, wanted: Json, owner: str) -> list[str]:
-    """Only grants of the owner's own are made or taken back."""
-    here, there = _granted(now), _granted(wanted)
-    found = []
-    for role, letters in here.items():
-        if there.get(role) != letters:
-            found.append(f"REVOKE ALL{{columns}} ON {{on}} FROM {role}")
-    for role, letters in there.items():
-        if here.get(role) == letters:
-            continue
-        for letter, option in letters:
-            how = " WITH GRANT OPTION" if option else ""
-            found.append(f"GRANT {_PRIVILEGES[letter]}{{columns}} ON {{on}} TO {role}{how}")
-    return found
-
-
-def _granted(acl: Json) -> dict[str, list[tuple[str, bool]]]:
-    found: dict[str, list[tuple[str, bool]]] = {}
-    for item in acl or ():
-        role, _, rest = str(item).rpartition("=")
-        letters = rest.split("/")[0]
-        pairs = [
-            (letter, letters[i + 1 : i + 2] == "*")
-            for i, letter in enumerate(letters)
-            if letter in _PRIVILEGES
-        ]
-        found[role or "PUBLIC"] = pairs
     return found
 
 
@@ -436,7 +322,7 @@ def _text(value: Json) -> str:
     return "NULL" if value is None else Literal(str(value)).as_string()
 
 
-_STEPS: tuple[Callable[[_Table], list[str]], ...] = (
+_STEPS: tuple[Callable[[Sides], list[str]], ...] = (
     _moved,
     _renamed,
     _gone,
@@ -449,5 +335,4 @@ _STEPS: tuple[Callable[[_Table], list[str]], ...] = (
     _marks,
     _sequence,
     _comments,
-    _grants,
 )

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
 from gateway.errors import ImageDamaged
 from gateway.model import Json, Reversibility, Undo
+from gateway.upstreams.sql.postgres.ddl.columns import Kept
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved
 from gateway.upstreams.sql.postgres.ddl.shape import Difference, Scope
 
 KIND = "postgres.schema"
 FORMAT = "postgres-schema-1"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,9 @@ class Part:
     places: tuple[str, ...] = ()
     made: tuple[Made, ...] = ()
     back: bool = False  # it takes things out of quarantine
+    loose: bool = False  # the order of columns is not part of it
+    kept: Kept | None = None
+    filled: int = 0  # the table whose columns were filled while this was proven; not recorded
 
     @property
     def swapped(self) -> Part:
@@ -67,6 +74,8 @@ class Part:
             "places": list(self.places),
             "made": [asdict(m) for m in self.made],
             "back": self.back,
+            "loose": self.loose,
+            "kept": self.kept.as_json() if self.kept else None,
         }
 
     @classmethod
@@ -82,6 +91,8 @@ class Part:
             places=tuple(data["places"]),
             made=tuple(Made(**m) for m in data["made"]),
             back=bool(data["back"]),
+            loose=bool(data["loose"]),
+            kept=Kept.from_json(data["kept"]) if data["kept"] else None,
         )
 
 
@@ -91,7 +102,10 @@ class Parts:
 
     parts: tuple[Part, ...] = field(default=())
 
-    def undo(self, source: str, xid: str, reversibility: Reversibility) -> Undo:
+    def undo(
+        self, source: str, xid: str, reversibility: Reversibility, image: Mapping[str, Any] = _NONE
+    ) -> Undo:
+        """``image``: what a ``Sink`` finished with."""
         return Undo(
             upstream=source,
             kind=KIND,
@@ -101,6 +115,7 @@ class Parts:
                 "xid": xid,
                 "parts": [part.as_json() for part in self.parts],
             },
+            **image,
         )
 
 

@@ -3,18 +3,20 @@ looks afterwards as it did before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
 
 from gateway.model import Conflict, Json
+from gateway.upstreams.sql.postgres.copying import Segments
 from gateway.upstreams.sql.postgres.ddl.altering import held
 from gateway.upstreams.sql.postgres.ddl.closure import Seed, closure
+from gateway.upstreams.sql.postgres.ddl.columns import laid_out
 from gateway.upstreams.sql.postgres.ddl.dropping import put_away
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Made, Part
-from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape
+from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape, unordered
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.session import Session
 
@@ -49,19 +51,23 @@ class Back:
     failed: str | None = None
 
 
-async def take_back(session: Session, part: Part, *, force: bool = False) -> Back:
+async def take_back(
+    session: Session, part: Part, segments: Callable[[], Segments], *, force: bool = False
+) -> Back:
     """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
     The search path of ``session`` is empty. ``force``: also what others have put into something
-    that the call made."""
+    that the call made. ``segments`` opens the call's image."""
     if part.made:
         return await _away(session, part, force=force)
-    now = await shape(session, part.scope)
+    now = await _shape(session, part)
     conflicts = _changed(part, now)
     if not part.back:
         conflicts += await _taken(session, part.moved)
     if conflicts:
         return Back(part, conflicts=conflicts)
     try:
+        if part.kept is not None and not part.back:
+            await laid_out(session, part.kept, segments())
         for statement in part.undo:
             await session.run(statement)
     except psycopg.Error as error:
@@ -72,10 +78,15 @@ async def take_back(session: Session, part: Part, *, force: bool = False) -> Bac
         if isinstance(error, psycopg.IntegrityError):
             return Back(part, conflicts=[_refused(part, error)])
         return Back(part, failed=f"The server says: {error.diag.message_primary}.")
-    wrong = _wrong(part, now, await shape(session, part.scope))
+    wrong = _wrong(part, now, await _shape(session, part))
     if wrong:
         return Back(part, failed=f"It did not come back as it was: {', '.join(wrong)}.")
     return Back(part.swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
+
+
+async def _shape(session: Session, part: Part) -> Shape:
+    found = await shape(session, part.scope)
+    return unordered(found) if part.loose else found
 
 
 async def _away(session: Session, part: Part, *, force: bool) -> Back:

@@ -184,6 +184,14 @@ async def shape(session: Session, scope: Scope) -> Shape:
     return dict(await cursor.fetchall())
 
 
+def unordered(shape: Shape) -> Shape:
+    """Without the order of columns."""
+    return {
+        key: {k: v for k, v in part.items() if k != "place"} if " column " in key else part
+        for key, part in shape.items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """The parts that two shapes differ in."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from gateway.model import Deny, Reversibility, RowCounts, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.ddl.altering import alter
+from gateway.upstreams.sql.postgres.ddl.columns import stored
 from gateway.upstreams.sql.postgres.ddl.dropping import drop
 from gateway.upstreams.sql.postgres.ddl.naming import seeds
 from gateway.upstreams.sql.postgres.ddl.records import Part, Parts
@@ -26,17 +28,25 @@ Tried = Callable[[], Awaitable[Reply]]
 
 
 class SchemaWork:
-    """``own`` is the call's transaction. Knows afterwards what was done: ``counts`` of rows by
-    table, and the undo."""
+    """``own`` is the call's transaction. ``loose``: policy accepted an inexact way back. Knows
+    afterwards what was done: ``counts`` of rows by table, and the undo."""
 
     def __init__(
-        self, own: Session, peers: Peers, sink: Sink, *, limits: SqlLimits, replica: bool
+        self,
+        own: Session,
+        peers: Peers,
+        sink: Sink,
+        *,
+        limits: SqlLimits,
+        replica: bool,
+        loose: bool = False,
     ) -> None:
         self._own = own
         self._sink = sink
         self._peers = peers
         self._limits = limits
         self._replica = replica
+        self._loose = loose
         self._parts: list[Part] = []
         self._images: list[TableImage] = []
         self._resets: list[Reset] = []
@@ -67,7 +77,7 @@ class SchemaWork:
             reply, part = await drop(self._own, await seeds(self._own, named), tried=tried)
             self._parts += [part] if part is not None else []
             return reply
-        reply, parts = await alter(self._own, change, tried=tried)
+        reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
         self._parts += parts
         self._made |= {made.oid for part in parts for made in part.made}
         return reply
@@ -94,6 +104,11 @@ class SchemaWork:
         self._cleared |= cleared.tables
         self._counts.update(cleared.counts)
         return reply
+
+    def without_proofs(self, extent: Extent) -> Extent:
+        """``extent`` without what the proofs did in savepoints, which the counters still show."""
+        filled = {part.filled for part in self._parts}
+        return replace(extent, tables=tuple(t for t in extent.tables if t.oid not in filled))
 
     async def undo(self, source: str, xid: str, extent: Extent) -> Undo | Deny:
         """The way back, once everything ran."""
@@ -122,7 +137,15 @@ class SchemaWork:
             missing = await lacking(peer, self._parts)
         if missing is not None:
             return _unavailable(missing)
-        return Parts(parts=tuple(self._parts)).undo(source, xid, Reversibility.EXACT)
+        how = Reversibility.COMPENSABLE if self._loose else Reversibility.EXACT
+        parts = [await self._stored(part) for part in self._parts]
+        return Parts(parts=tuple(parts)).undo(source, xid, how, await self._sink.finish())
+
+    async def _stored(self, part: Part) -> Part:
+        if part.kept is None:
+            return part
+        kept = await stored(self._own, part.kept, self._sink, self._limits.max_capture_bytes)
+        return replace(part, kept=kept)
 
     def _own_matview(self, extent: Extent) -> bool:
         """Filling what the call itself made is no change of rows that could be missed."""
