@@ -23,17 +23,17 @@ CONFIGURATIONS: dict[str, Configuration] = {
     ),
     "keyed": Configuration(
         (Plan("B"),),
-        Bounds(generations=3, deaths=2, freezes=1, outages=1),
-        Bounds(generations=4, deaths=3, freezes=2, outages=1),
+        Bounds(generations=3, deaths=1, freezes=1, outages=1, repeats=1),
+        Bounds(generations=4, deaths=3, freezes=2, outages=1, repeats=1),
     ),
     "probed": Configuration(
         (Plan("C"),),
-        Bounds(generations=3, deaths=2, freezes=1, outages=1),
+        Bounds(generations=3, deaths=2, freezes=1, outages=1, repeats=1),
         Bounds(generations=4, deaths=3, freezes=2, outages=1),
     ),
     "opaque": Configuration(
         (Plan("D"),),
-        Bounds(generations=3, deaths=2, freezes=1, outages=1),
+        Bounds(generations=3, deaths=2, freezes=1, outages=1, repeats=1),
         Bounds(generations=4, deaths=3, freezes=2, outages=1),
     ),
     "two calls and a freeze": Configuration(
@@ -45,6 +45,11 @@ CONFIGURATIONS: dict[str, Configuration] = {
         (Plan("A", key=1), Plan("A", key=1)),
         Bounds(generations=2, deaths=1, freezes=0, outages=1),
         Bounds(generations=3, deaths=2, freezes=1, outages=2),
+    ),
+    "identical calls": Configuration(
+        (Plan("D", same=1), Plan("D", same=1)),
+        Bounds(generations=2, deaths=1, freezes=0),
+        Bounds(generations=2, deaths=1, freezes=1, outages=1),
     ),
     "approval": Configuration(
         (

@@ -64,11 +64,25 @@ class Moves:
                 return other
         return None
 
+    def twin_of(self, world: World, call: int) -> int | None:
+        """The identical call without a key whose end nobody knows yet."""
+        same = self.plans[call].same
+        for other, plan in enumerate(self.plans):
+            is_open = world.rows[other].state in ("intent", "executing", "unknown")
+            if same >= 0 and other != call and plan.same == same and is_open:
+                return other
+        return None
+
     def intend(self, world: World, call: int, rev: int) -> World | None:
         """``None`` when the store refuses the intent."""
         row, plan = world.rows[call], self.plans[call]
         if row.state not in ("received", "held") or self.taken_by(world, call) is not None:
             return None
+        twin = self.twin_of(world, call)
+        if twin is not None and self.bug is not Bug.IDENTICAL_CALLS_COMPARED_ONLY_WHEN_DECIDING:
+            return None
+        if twin is not None:
+            world = world._replace(fault="9: an identical call began beside one that has not ended")
         if plan.reverts >= 0:
             target = world.rows[plan.reverts]
             if not self._revertible(target):

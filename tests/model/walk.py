@@ -109,6 +109,10 @@ class Walk:
             held = self.moves.hold(world, actor.call)
             yield "held for a person", with_actor(held, actor, None)
             return
+        late = self.bug is Bug.IDENTICAL_CALLS_COMPARED_ONLY_WHEN_DECIDING
+        if late and self.moves.twin_of(world, actor.call) is not None:
+            yield "the same call has not ended", self._replied(world, actor, NONE)
+            return
         yield "allowed by policy", with_actor(world, actor, decided)
 
     def _intend(self, world: World, actor: Actor) -> Steps:
@@ -119,6 +123,8 @@ class Walk:
         after = self.moves.intend(world, actor.call, actor.rev)
         if after is None:
             other = self.moves.taken_by(world, actor.call)
+            if other is None:
+                other = self.moves.twin_of(world, actor.call)
             shown = actor.call if other is None else other
             unmoved = world.rows[shown].state == "received"
             claim = NONE if unmoved else self.moves.claim_of(world.rows[shown])
@@ -174,6 +180,9 @@ class Walk:
     def _land(self, world: World, actor: Actor) -> Steps:
         sent = self.target.send(world, actor.call, actor.gen)
         yield "commit sent", with_actor(sent, actor, actor._replace(at="waiting"))
+        if self.plans[actor.call].tool != "A":
+            # Held up for too long: nothing is sent for what may have been taken over.
+            yield "its permit grew old", with_actor(world, actor, actor._replace(at="lost"))
         if self.bug is Bug.CANCEL_AFTER_THE_PERMIT:
             yield "commit sent, cancelled", with_actor(sent, actor, actor._replace(at="lost"))
 
@@ -182,14 +191,28 @@ class Walk:
             yield f"the target answers: {word}", with_actor(world, actor, actor._replace(at=word))
         at = "lost" if self.bug is Bug.TIMEOUT_MEANS_FAILED else "unsure"
         yield "no answer in time", with_actor(world, actor, actor._replace(at=at))
+        yield from self._repeat(world, actor)
+
+    def _repeat(self, world: World, actor: Actor) -> Steps:
+        tool = self.plans[actor.call].tool
+        careless = tool != "A" and self.bug is Bug.RETRY_SENDS_TO_AN_OPAQUE_TOOL
+        if not world.repeats or (tool != "B" and not careless):
+            return
+        sent = self.target.send(world, actor.call, actor.gen)._replace(repeats=world.repeats - 1)
+        yield "no answer, sent once more", with_actor(sent, actor, actor._replace(saw=True))
 
     def _won(self, world: World, actor: Actor) -> Steps:
         state = "reverted" if self.plans[actor.call].reverts >= 0 else "succeeded"
         yield from self._settled(world, actor, state, APPLIED, f"settle {state}")
 
     def _lost(self, world: World, actor: Actor) -> Steps:
-        earlier = actor.gen > 1 and self.plans[actor.call].tool == "B" and actor.saw
-        if earlier and self.bug is not Bug.ERROR_SETTLES_DESPITE_EARLIER_ATTEMPT:
+        earlier = self.plans[actor.call].tool == "B" and actor.saw
+        trusting = self.bug is Bug.OWNER_TRUSTS_AN_ERROR_AFTER_SILENCE
+        if earlier and actor.gen == 1 and not trusting:
+            # Its first request may still arrive; recovery asks again under the same key.
+            yield "left to recovery", self._replied(world, actor, UNKNOWN)
+            return
+        if earlier and not trusting and self.bug is not Bug.ERROR_SETTLES_DESPITE_EARLIER_ATTEMPT:
             # The error is about this request; one of an earlier owner may still arrive.
             yield from self._settled(world, actor, "unknown", UNKNOWN, "settle unknown")
             return
@@ -207,6 +230,11 @@ class Walk:
 
     def _settled(self, world: World, actor: Actor, state: str, effect: str, label: str) -> Steps:
         after = self.moves.settle(world, actor, state, effect)
+        if after is None and effect == APPLIED and world.rows[actor.call].state == "unknown":
+            # The answer came after recovery had given up: it is the truth that was missing.
+            late = self.moves.resolve(world, actor.call)
+            yield f"{label}: late", self._replied(late, actor, APPLIED)
+            return
         if after is None:
             claim = self.moves.claim_of(world.rows[actor.call])
             yield f"{label}: taken over", self._replied(world, actor, claim)
@@ -238,7 +266,10 @@ class Walk:
         """Nothing of any generation can arrive any more."""
         if self.bug is Bug.PROBE_WITHOUT_FENCE:
             return True
-        at_work = any(a.call == call and a.at in MAY_STILL_SEND for a in world.actors)
+        if self.bug is Bug.PERMIT_NEVER_AGES:
+            return not world.rows[call].wire
+        sending = MAY_STILL_SEND | ({"waiting"} if world.repeats else set())
+        at_work = any(a.call == call and a.at in sending for a in world.actors)
         return not at_work and not world.rows[call].wire
 
     def _ask(self, world: World, actor: Actor) -> Steps:
@@ -260,11 +291,15 @@ class Walk:
             verdict = self.target.happened(world, actor.call)
             if verdict is not None:
                 yield "asks the target", with_actor(world, actor, actor._replace(at=verdict))
-        elif tool == "B" or self.bug is Bug.RECOVERY_RESENDS_TO_AN_OPAQUE_TOOL:
+        elif tool == "B" or self._careless(actor.call):
             sent = self.target.send(world, actor.call, actor.gen)
             yield "sends again", with_actor(sent, actor, actor._replace(at="waiting"))
         else:
             yield "cannot tell", with_actor(world, actor, actor._replace(at="unsure"))
+
+    def _careless(self, call: int) -> bool:
+        again = self.bug is Bug.RESUME_SENDS_A_COMPENSATION_AGAIN and self.plans[call].reverts >= 0
+        return again or self.bug is Bug.RECOVERY_RESENDS_TO_AN_OPAQUE_TOOL
 
     # --- people, policy and other writers ---------------------------------------------------
 

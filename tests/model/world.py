@@ -27,6 +27,7 @@ class Plan(NamedTuple):
     approval: int = -1
     reverts: int = -1
     may_deny: bool = False
+    same: int = -1  # calls without a key that have the same digest
 
 
 class Bounds(NamedTuple):
@@ -41,6 +42,7 @@ class Bounds(NamedTuple):
     revisions: int = 0
     resumes: int = 0
     foreign: int = 0
+    repeats: int = 0  # requests that an owner sends once more, as nobody answers
 
 
 class Row(NamedTuple):
@@ -67,7 +69,8 @@ class Row(NamedTuple):
 class Actor(NamedTuple):
     """A process at work on one call: an owner or a recoverer. One that is never scheduled again
     is a paused process; one that is removed has crashed. ``at`` is where it stands, ``gen`` the
-    generation of its token, ``saw`` whether the record it took over held a permit."""
+    generation of its token, ``saw`` whether a request may be under way beside its own: it took
+    over a call that held a permit, or sent its own once before."""
 
     call: int
     at: str = "new"
@@ -85,6 +88,7 @@ class World(NamedTuple):
     revisions: int
     resumes: int
     foreign: int
+    repeats: int = 0
     frozen: bool = False
     listed: int = 0  # bits: calls that the freeze's answer named
     drained: bool = False
@@ -105,6 +109,7 @@ def start(plans: tuple[Plan, ...], bounds: Bounds) -> World:
         revisions=bounds.revisions,
         resumes=bounds.resumes,
         foreign=bounds.foreign,
+        repeats=bounds.repeats,
     )
 
 

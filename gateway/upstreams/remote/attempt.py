@@ -33,14 +33,19 @@ from gateway.upstreams.remote.views import View
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """What an attempt and a way back share. ``fresh_s``: how old a permit may be when it is used;
-    shorter than the lease, so that nothing is sent for a call that recovery has taken over."""
+    """What an attempt and a way back share. ``fresh_s``: how old a permit may be when it is used,
+    the last time included; shorter than the lease, so that nothing is sent for a call that recovery
+    has taken over."""
 
     name: str
     sender: Sender
     clock: Clock
     probe: Probe
     fresh_s: float = 60.0
+
+    def fresh(self, captured_at: datetime) -> bool:
+        """Whether a permit that was asked for at ``captured_at`` may still be used."""
+        return self.clock.now() - captured_at <= timedelta(seconds=self.fresh_s)
 
 
 class RemoteAttempt:
@@ -128,11 +133,13 @@ class RemoteAttempt:
         image, at = self._image, self._captured_at
         if image is None or at is None or permit.call != self._call.id:
             raise ValueError("a permit is used for the captured call alone")
-        if self._tool.clock.now() - at > timedelta(seconds=self._tool.fresh_s):
+        if not self._tool.fresh(at):
             # Recovery may have taken the call over by now: a late request would come as a surprise.
             raise UpstreamError("The gateway was held up. Nothing was sent.", reason="interrupted")
         self._tool.probe("remote.sending")
-        sent = await self._tool.sender.send(payload_of(image, self._call), self._plan.retry)
+        sent = await self._tool.sender.send(
+            payload_of(image, self._call), self._plan.retry, allowed=lambda: self._tool.fresh(at)
+        )
         self._tool.probe("remote.sent")
         if not sent.applied:
             return unapplied(sent, final=image.tool_class is not ToolClass.KEYED)

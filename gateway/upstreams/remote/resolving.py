@@ -47,7 +47,8 @@ async def _sent_again(
     tool.probe("remote.sending_again")
     retry = plan.retry if plan is not None else None
     payload = payload_of(image, unsettled.call)
-    sent = await tool.sender.send(payload, retry, doubt=True)
+    began = tool.clock.now()
+    sent = await tool.sender.send(payload, retry, doubt=True, allowed=lambda: tool.fresh(began))
     tool.probe("remote.sent_again")
     if sent.applied and sent.answer is not None:
         left = Left(undo=image.undo, read=image.read, verify=image.verify)
@@ -107,7 +108,10 @@ async def _compensation(
         )
         if not again:
             return _unknown("The gateway stopped while the tool was taking this call back.")
-        outcome = await compensate(tool, unsettled.call, image, step, doubt=True)
+        began = tool.clock.now()
+        outcome = await compensate(
+            tool, unsettled.call, image, step, doubt=True, allowed=lambda: tool.fresh(began)
+        )
         unfinished = outcome.state is State.UNKNOWN and not outcome.final
         return None if unfinished else outcome
     if untouched and _older(tool, unsettled.since, image.fence_s):

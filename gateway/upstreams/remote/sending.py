@@ -72,9 +72,16 @@ class Sender:
         self._jitter = jitter
 
     async def send(
-        self, payload: Payload, retry: Retry | None = None, *, doubt: bool = False
+        self,
+        payload: Payload,
+        retry: Retry | None = None,
+        *,
+        doubt: bool = False,
+        allowed: Callable[[], bool] | None = None,
     ) -> Sent:
-        """Never raises ``UpstreamError``. ``doubt``: a request sent earlier is unresolved."""
+        """Never raises ``UpstreamError``. ``doubt``: a request sent earlier is unresolved.
+        ``allowed`` is asked again before anything is sent once more: whoever was held up may have
+        been taken over."""
         retry = retry or Retry()
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._deadline_s
@@ -89,6 +96,8 @@ class Sender:
                 return sent
             doubt = doubt or _doubtful(sent)
             await self._pause(wait)
+            if allowed is not None and not allowed():
+                return sent
 
     def _wait(self, retry: Retry, attempt: int) -> float:
         return min(retry.most_s, retry.base_s * 2.0 ** (attempt - 1)) * self._jitter()

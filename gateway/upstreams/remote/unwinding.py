@@ -7,9 +7,9 @@ call is compared with the state that the newer ones, taken back, would have left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gateway.audit import canonical
 from gateway.errors import ImageDamaged, UpstreamError
@@ -170,20 +170,28 @@ class RemoteUnwinding:
         image, at = self._image, self._captured_at
         if image is None or at is None or permit.call != self._call.id:
             raise ValueError("a permit is used for the captured revert alone")
-        if self._tool.clock.now() - at > timedelta(seconds=self._tool.fresh_s):
+        if not self._tool.fresh(at):
             raise UpstreamError("The gateway was held up. Nothing was sent.", reason="interrupted")
         self._tool.probe("remote.undo.sending")
         step = self._ready[0][0]
-        return await compensate(self._tool, self._call, image, step)
+        return await compensate(
+            self._tool, self._call, image, step, allowed=lambda: self._tool.fresh(at)
+        )
 
 
 async def compensate(
-    tool: Tool, call: Call, image: Image, step: Step, *, doubt: bool = False
+    tool: Tool,
+    call: Call,
+    image: Image,
+    step: Step,
+    *,
+    doubt: bool = False,
+    allowed: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Sends the undo and looks whether the state is that of before the call. ``doubt``: it may
-    have been sent before."""
+    have been sent before. ``allowed``: see ``Sender.send``."""
     payload = undo_payload(image, call)
-    sent, shown = await _sent_and_seen(tool, payload, image, doubt)
+    sent, shown = await _sent_and_seen(tool, payload, image, doubt, allowed)
     proven = shown is not None and shown.same(View(view=image.goal), image.ignore)
     if sent.proves_no_effect and proven:
         return replace(reverted(step, shown), effect=EffectState.NONE)
@@ -205,14 +213,19 @@ async def compensate(
 
 
 async def _sent_and_seen(
-    tool: Tool, payload: Payload, image: Image, doubt: bool
+    tool: Tool,
+    payload: Payload,
+    image: Image,
+    doubt: bool,
+    allowed: Callable[[], bool] | None,
 ) -> tuple[Sent, View | None]:
     """Without a key, a repeatable request is repeated only where the state shows that it has not
     arrived: otherwise it could run over what somebody wrote after it."""
     blind = payload.key is not None or image.read is None
     attempt = 1
     while True:
-        sent = await tool.sender.send(payload, _AGAIN if blind else None, doubt=doubt)
+        retry = _AGAIN if blind else None
+        sent = await tool.sender.send(payload, retry, doubt=doubt, allowed=allowed)
         tool.probe("remote.undo.sent")
         shown = await shown_now(tool, image)
         waits = not blind and payload.repeatable and not sent.applied and not sent.proves_no_effect
@@ -221,6 +234,8 @@ async def _sent_and_seen(
             return sent, shown
         doubt = True
         await tool.sender.rest(_AGAIN, attempt)
+        if allowed is not None and not allowed():
+            return sent, shown
         attempt += 1
 
 

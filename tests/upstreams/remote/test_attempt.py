@@ -225,3 +225,20 @@ async def test_a_state_that_cannot_be_read_afterwards_is_said_to_be_unseen() -> 
     outcome = await landed(shelf, deletion())
     assert outcome.state is State.SUCCEEDED
     assert not kept(outcome).seen
+
+
+async def test_an_owner_that_was_held_up_sends_nothing_once_more() -> None:
+    shelf, clock = Shelf(faults=["swallowed", "swallowed"], heeds_keys=True), FakeClock()
+    plan = creation(tool_class=ToolClass.KEYED, retry=ONCE_MORE)
+    call, tool = a_call(plan), a_tool(shelf, clock)
+
+    async def pause(_seconds: float) -> None:
+        clock.advance(seconds=300)  # the process was stopped in between
+
+    tool.sender._pause = pause
+    attempt = RemoteAttempt(tool, call, plan)
+    await attempt.capture()
+    outcome = await attempt.commit(permit_for(call))
+
+    assert outcome.state is State.UNKNOWN
+    assert len(shelf.seen) == 1

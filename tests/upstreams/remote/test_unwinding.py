@@ -300,3 +300,21 @@ async def test_people_are_shown_before_and_after() -> None:
     _, undo = await done(shelf, change(body="new"))
     shown = images_of(undo)
     assert [shown[0][k]["body"] for k in ("before", "after")] == ["old", "new"]
+
+
+async def test_a_revert_that_was_held_up_sends_nothing_once_more() -> None:
+    shelf, clock = Shelf(items={"7": "old"}), FakeClock()
+    undo = await done(shelf, deletion())
+    back = unwinding(shelf, [undo], clock=clock)
+    shelf.faults = ["swallowed", "swallowed"]
+
+    async def pause(_seconds: float) -> None:
+        clock.advance(seconds=300)
+
+    back._tool.sender._pause = pause
+    await back.run()
+    await back.capture()
+    outcome = await back.commit(permit_for(a_call(deletion(), 99)))
+
+    assert outcome.state is State.UNKNOWN
+    assert len(shelf.faults) == 1, "one was sent"
