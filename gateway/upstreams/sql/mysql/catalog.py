@@ -12,6 +12,8 @@ from gateway.upstreams.sql.mysql.session import Session
 
 Name = tuple[str, str]  # schema, table
 
+OWN_SCHEMA = "holdfast"  # receipts, and tables that were set aside
+
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 # MariaDB keeps referential actions under these names; the other two stop a change instead.
 ACTING = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})

@@ -8,8 +8,8 @@ import pymysql
 
 from gateway.model import Finding
 from gateway.upstreams.sql.mysql import receipts
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA
 from gateway.upstreams.sql.mysql.counters import rows_modified
-from gateway.upstreams.sql.mysql.judge import OWN_SCHEMA
 from gateway.upstreams.sql.mysql.literals import text_literal
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 

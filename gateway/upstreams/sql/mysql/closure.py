@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from gateway.model import Deny
 from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.bodies import trigger_tables
-from gateway.upstreams.sql.mysql.catalog import ACTING, ForeignKey, Name, Table
-from gateway.upstreams.sql.mysql.judge import OWN_SCHEMA, expand
+from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table
+from gateway.upstreams.sql.mysql.judge import expand
 from gateway.upstreams.sql.mysql.session import Session
 
 _ALL = frozenset({"insert", "update", "delete"})

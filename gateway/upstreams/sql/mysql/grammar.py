@@ -9,7 +9,9 @@ import sqlglot
 from sqlglot import exp
 
 from gateway.model import Deny
+from gateway.upstreams.sql.mysql import definitions
 from gateway.upstreams.sql.mysql.bodies import bare_only, odd_call
+from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.functions import NATIVE
 from gateway.upstreams.sql.mysql.lexing import Text, Token
 
@@ -70,10 +72,10 @@ class Single:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One statement. ``verb``: select, show, explain, insert, update, delete. ``refs``: every
-    table that it names, those of its own WITH in ``local`` among them. ``changed``: those that it
-    writes to. ``verbs``: what it may do to them. ``known``: names that stand before brackets and
-    are no functions."""
+    """One statement. ``verb``: select, show, explain, insert, update, delete, or that of a
+    ``definition``. ``refs``: every table that it names, those of its own WITH in ``local`` among
+    them. ``changed``: those that it writes to. ``verbs``: what it may do to them. ``known``: names
+    that stand before brackets and are no functions."""
 
     text: Text
     verb: str
@@ -83,10 +85,16 @@ class Written:
     verbs: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
     single: Single | None = None
+    definition: Definition | None = None
 
 
 def read(text: Text) -> Written | Deny:
     """Executes and asks nothing."""
+    definition = definitions.read(text)
+    if isinstance(definition, Deny):
+        return definition
+    if definition is not None:
+        return _defining(text, definition)
     tree = _parsed(text)
     if isinstance(tree, Deny):
         return tree
@@ -98,6 +106,18 @@ def read(text: Text) -> Written | Deny:
     if refusal is not None:
         return refusal
     return _written(text, tree, known)
+
+
+def _defining(text: Text, definition: Definition) -> Written:
+    refs = tuple(Ref(*name) for name in (definition.target, definition.to) if name is not None)
+    return Written(
+        text=text,
+        verb=definition.verb,
+        refs=refs,
+        changed=refs,
+        verbs=(definition.verb,),
+        definition=definition,
+    )
 
 
 def readable(text: Text) -> str:

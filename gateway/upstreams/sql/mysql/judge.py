@@ -10,15 +10,13 @@ from gateway.upstreams.sql.display import Shown, ShownStatement, shown
 from gateway.upstreams.sql.gate import check_text
 from gateway.upstreams.sql.mysql import catalog, grammar, lexing
 from gateway.upstreams.sql.mysql.bodies import view_tables
-from gateway.upstreams.sql.mysql.catalog import Name, Relation
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, Name, Relation
 from gateway.upstreams.sql.mysql.grammar import DIALECT, Ref, Written
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.session import Session
 
 # What each process of the ``ParseWorker`` should have loaded.
 PRELOAD = ("gateway.upstreams.sql.display", "gateway.upstreams.sql.mysql.judge")
-
-OWN_SCHEMA = "holdfast"
 
 At = Callable[[Ref], Name]
 
@@ -75,10 +73,22 @@ def read(sql: str, params: Sequence[Json], max_bytes: int) -> Read | Deny:
             return seen
         statements.append(written)
         told.append(seen)
+    if len(statements) > 1 and any(w.definition is not None for w in statements):
+        return Deny(
+            reason="sql.unsupported",
+            detail="A change of the schema commits by itself here, so it has to be the only "
+            "statement of its call.",
+        )
     return Read(statements=tuple(statements), shown=tuple(told))
 
 
 def _shown(text: lexing.Text, written: Written) -> ShownStatement | Deny:
+    if written.definition is not None:
+        names = tuple(r.name if r.schema is None else f"{r.schema}.{r.name}" for r in written.refs)
+        destroys = written.verb in ("drop", "truncate")
+        return ShownStatement(
+            verb=written.verb, verbs=written.verbs, tables=names, bounded=not destroys
+        )
     seen: Shown | None = shown(grammar.readable(text), DIALECT)
     if seen is None or len(seen.statements) != 1:
         return Deny(reason="sql.unparsable", detail="The statement is not understood.")
@@ -133,7 +143,8 @@ class Judge:
         found = catalog.relations(session, map(self.at, written.refs))
         for ref in written.refs:
             local = ref.schema is None and ref.name in written.local
-            if self.at(ref) not in found and not local and not _aliased(ref, written):
+            excused = local or written.definition is not None or _aliased(ref, written)
+            if self.at(ref) not in found and not excused:
                 # The server says it best: no such table, no database chosen, no right to it.
                 name = (ref.name,) if ref.schema is None else (ref.schema, ref.name)
                 session.rows(f"SELECT 1 FROM {quoted(*name)} LIMIT 0")
@@ -192,6 +203,8 @@ def _refused(written: Written, found: Mapping[Name, Relation], at: At) -> Deny |
         if refusal is not None:
             return refusal
     for ref in written.changed:
+        if at(ref)[0].lower() in (OWN_SCHEMA, *_SYSTEM):
+            return _unjudged(f"{'.'.join(at(ref))} is not for agents to change.")
         target = found.get(at(ref))
         if target is None:
             continue
@@ -219,6 +232,8 @@ def _part_of(
     inside: Mapping[Name, Relation],
     at: At,
 ) -> _Part:
+    if written.definition is not None:
+        return _defined(written, seen, at)
     effects: list[Effect] = []
     changed = {at(ref) for ref in written.changed}
     named = [ref for ref in written.refs if at(ref) in found]
@@ -244,6 +259,19 @@ def _part_of(
             bounded=seen.bounded,
         ),
     )
+
+
+def _defined(written: Written, seen: ShownStatement, at: At) -> _Part:
+    effects = tuple(
+        Effect(verb=written.verb, kind="table", name=".".join(at(ref)), columns=("*",),
+               bounded=seen.bounded)
+        for ref in written.refs
+    )  # fmt: skip
+    statement = Statement(
+        verb=written.verb, tables=tuple(e.name for e in effects), bounded=seen.bounded
+    )
+    cls = ActionClass.DESTRUCTIVE if written.verb == "truncate" else ActionClass.DDL
+    return _Part(cls=cls, verbs=(written.verb,), effects=effects, statement=statement)
 
 
 def _effect(verb: str, relation: Relation, columns: tuple[str, ...], bounded: bool) -> Effect:

@@ -21,11 +21,12 @@ async def land(lent: Lent, receipt: str, landed: Outcome, *, ask: Ask) -> Outcom
     try:
         await lent.do(lambda session: session.run("COMMIT"))
     except UpstreamError as error:
-        return await _told(receipt, landed, error, ask)
+        return await told(receipt, landed, error, ask)
     return landed
 
 
-async def _told(receipt: str, landed: Outcome, error: UpstreamError, ask: Ask) -> Outcome:
+async def told(receipt: str, landed: Outcome, error: UpstreamError, ask: Ask) -> Outcome:
+    """After a failure that may have come after the effect: what the target says."""
     for pause in _PATIENCE_S:
         await asyncio.sleep(pause)
         effect = await ask(receipt)
@@ -39,8 +40,7 @@ async def _told(receipt: str, landed: Outcome, error: UpstreamError, ask: Ask) -
         effect=EffectState.UNKNOWN,
         refusal=Deny(
             reason="outcome.unknown",
-            detail="The connection was lost during COMMIT, and the server cannot be asked what "
-            "became of it.",
+            detail="The server failed while it committed, and cannot be asked what became of it.",
             effect=EffectState.UNKNOWN,
         ),
     )

@@ -11,13 +11,13 @@ import pymysql
 
 from gateway.errors import UpstreamError
 from gateway.model import EffectState
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, relations
 from gateway.upstreams.sql.mysql.failures import code_of
-from gateway.upstreams.sql.mysql.judge import OWN_SCHEMA
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
 from gateway.upstreams.sql.mysql.session import Session
 
 TABLE = quoted(OWN_SCHEMA, "receipts")
-_DONE, _VOID = b"done", b"void"
+_DONE, _BEGUN = b"done", b"begun"
 
 _DUPLICATE = 1062
 _MISSING = frozenset({1146, 1049, 1142, 1044, 1143})
@@ -77,8 +77,25 @@ def write(session: Session, call: str) -> None:
         raise
 
 
-def ask(session: Session, call: str) -> EffectState:
+def announce(session: Session, call: str) -> None:
+    """Before a statement that commits by itself: the line stands before it and is ``settled``
+    after it, and the session holds the call's lock for as long as it lives."""
+    session.rows(f"SELECT GET_LOCK({_lock(call)}, 0)")
+    try:
+        session.run(f"INSERT INTO {TABLE} (call_id, state) VALUES ({_id(call)}, 'begun')")
+    except pymysql.Error as error:
+        if code_of(error) == _DUPLICATE:
+            raise UpstreamError("This call was given up before it ran.") from error
+        raise
+
+
+def settled(session: Session, call: str) -> None:
+    session.run(f"UPDATE {TABLE} SET state = 'done' WHERE call_id = {_id(call)}")
+
+
+def ask(session: Session, receipt: str) -> EffectState:
     """What became of the call. Blocks for as long as a lock may be waited for."""
+    call, _, trace = receipt.partition("|")
     try:
         session.run(f"INSERT INTO {TABLE} (call_id, state) VALUES ({_id(call)}, 'void')")
     except pymysql.Error as error:
@@ -92,7 +109,31 @@ def ask(session: Session, call: str) -> EffectState:
     found = session.rows(f"SELECT state FROM {TABLE} WHERE call_id = {_id(call)}")
     if not found:
         return EffectState.UNKNOWN
+    if found[0][0] == _BEGUN:
+        return _traced(session, call, trace)
     return EffectState.APPLIED if found[0][0] == _DONE else EffectState.NONE
+
+
+def _traced(session: Session, call: str, trace: str) -> EffectState:
+    """By the table that the statement left behind or took away, once nothing of the call can still
+    run. ``trace``: ``+`` (there: done), ``-`` (gone: done) or ``?`` (gone: not done), a schema and
+    a table."""
+    if session.rows(f"SELECT IS_FREE_LOCK({_lock(call)})") != [(b"1",)]:
+        return EffectState.UNKNOWN
+    sign, (schema, _, name) = trace[:1], trace[1:].partition("|")
+    there = bool(relations(session, [(schema, name)]))
+    if sign == "?" and there:
+        return EffectState.UNKNOWN  # whoever made it: it cannot be told
+    done = there if sign == "+" else not there and sign == "-"
+    state = "done" if done else "void"
+    session.run(
+        f"UPDATE {TABLE} SET state = '{state}' WHERE call_id = {_id(call)} AND state = 'begun'"
+    )
+    return EffectState.APPLIED if done else EffectState.NONE
+
+
+def _lock(call: str) -> str:
+    return text_literal(f"holdfast:{call}".encode())
 
 
 def _id(call: str) -> str:

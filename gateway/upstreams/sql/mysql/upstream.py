@@ -25,11 +25,14 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.mysql import checks, receipts
+from gateway.upstreams.sql.mysql import checks, moves, receipts
 from gateway.upstreams.sql.mysql.attempt import MariadbAttempt, Surroundings
+from gateway.upstreams.sql.mysql.defining import DefinitionAttempt, DefinitionUnwinding, Post
+from gateway.upstreams.sql.mysql.definitions import Definition
+from gateway.upstreams.sql.mysql.grammar import Written
 from gateway.upstreams.sql.mysql.images import unpack
 from gateway.upstreams.sql.mysql.judge import PRELOAD, Judge, Judged, Read, read
-from gateway.upstreams.sql.mysql.pool import Pool
+from gateway.upstreams.sql.mysql.pool import Lent, Pool
 from gateway.upstreams.sql.mysql.session import Timeouts, elsewhere
 from gateway.upstreams.sql.mysql.unwind import MariadbUnwinding, Seat
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
@@ -186,18 +189,42 @@ class MariadbUpstream:
     # --- doing and undoing ----------------------------------------------------------------
 
     @asynccontextmanager
-    async def attempt(self, call: Call, action: Action) -> AsyncIterator[MariadbAttempt]:
+    async def attempt(
+        self, call: Call, action: Action
+    ) -> AsyncIterator[MariadbAttempt | DefinitionAttempt]:
         facts = action.facts
         if not isinstance(facts, _Facts):
             raise TypeError("the action was not parsed by this upstream")
         if not facts.text.reads:
             await self._prepared()
+        definition = facts.text.statements[0].definition
         async with self._agents.session() as lent:
+            if definition is not None:
+                yield self._defining(lent, call, facts.text.statements[0], definition)
+                return
             attempt = MariadbAttempt(lent, call.id, facts.text.statements, self._around())
             try:
                 yield attempt
             finally:
                 attempt.close()
+
+    def _defining(
+        self, lent: Lent, call: Call, written: Written, definition: Definition
+    ) -> DefinitionAttempt:
+        target, to = self._judge.at(written.refs[0]), None
+        if definition.to is not None:
+            to = self._judge.at(written.refs[1])
+        return DefinitionAttempt(
+            lent, call.id, definition, (target, to), written.text.sent, self._post()
+        )
+
+    def _post(self) -> Post:
+        return Post(
+            source=self._name,
+            verify=self._agents.verify,
+            ask=self.happened,
+            probe=self._probe,
+        )
 
     def _around(self) -> Surroundings:
         return Surroundings(
@@ -233,8 +260,12 @@ class MariadbUpstream:
     @asynccontextmanager
     async def unwind(
         self, call: Call, undos: Sequence[tuple[str, Undo]], on_conflict: OnConflict
-    ) -> AsyncIterator[MariadbUnwinding]:
+    ) -> AsyncIterator[MariadbUnwinding | DefinitionUnwinding]:
         await self._prepared()
+        if len(undos) == 1 and undos[0][1].kind == moves.KIND:
+            async with self._reverts.session() as lent:
+                yield DefinitionUnwinding(lent, call.id, undos[0], on_conflict, self._post())
+            return
         seat = Seat(
             source=self._name,
             limits=self._limits,
@@ -258,7 +289,7 @@ class MariadbUpstream:
 
     async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
         """Raises ``ImageDamaged``."""
-        if undo.reversibility is Reversibility.IRREVERSIBLE:
+        if undo.reversibility is Reversibility.IRREVERSIBLE or undo.kind == moves.KIND:
             return []
         return await asyncio.to_thread(self._page, undo, offset, limit)
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.errors import UpstreamError
 from gateway.model import EffectState
 from gateway.upstreams.sql.mysql import receipts
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA
 from gateway.upstreams.sql.mysql.session import Door, Session, Timeouts
 from tests.fixtures.mariadb_server import MariadbServer
 
@@ -69,3 +70,37 @@ def test_a_missing_table_says_what_to_grant(pair: tuple[Session, Session]) -> No
     with pytest.raises(UpstreamError) as error:
         receipts.write(one, "call_1")
     assert error.value.reason == "undo.unavailable"
+
+
+def test_what_commits_by_itself_is_told_by_its_trace(pair: tuple[Session, Session]) -> None:
+    one, other = pair
+    one.run(f"CREATE TABLE {OWN_SCHEMA}.trace (a INT)")
+    for sign, name, effect in (
+        ("+", "trace", EffectState.APPLIED),
+        ("+", "nothing", EffectState.NONE),
+        ("-", "trace", EffectState.NONE),
+        ("-", "nothing", EffectState.APPLIED),
+        ("?", "nothing", EffectState.NONE),
+        ("?", "trace", EffectState.UNKNOWN),
+    ):
+        call = f"call_{ord(sign)}_{name}"
+        receipt = f"{call}|{sign}{OWN_SCHEMA}|{name}"
+        receipts.announce(one, call)
+        assert receipts.ask(other, receipt) is EffectState.UNKNOWN  # it may still run
+        one.rows(f"SELECT RELEASE_LOCK('holdfast:{call}')")
+        assert receipts.ask(other, receipt) is effect
+        assert receipts.ask(other, receipt) is effect
+
+
+def test_a_statement_that_was_given_up_does_not_begin(pair: tuple[Session, Session]) -> None:
+    one, other = pair
+    assert receipts.ask(other, "call_1|+holdfast|q") is EffectState.NONE
+    with pytest.raises(UpstreamError):
+        receipts.announce(one, "call_1")
+
+
+def test_what_was_settled_is_applied(pair: tuple[Session, Session]) -> None:
+    one, other = pair
+    receipts.announce(one, "call_1")
+    receipts.settled(one, "call_1")
+    assert receipts.ask(other, "call_1|+holdfast|nothing") is EffectState.APPLIED
