@@ -6,6 +6,7 @@ from __future__ import annotations
 from gateway.app.life import opened, seed_sources
 from gateway.app.offline import check, explain
 from gateway.app.parts import Parts, SystemClock, assemble, new_id
+from gateway.app.preparing import prepare
 from gateway.app.serving import application, build
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "explain",
     "new_id",
     "opened",
+    "prepare",
     "seed_sources",
 ]

@@ -22,6 +22,7 @@ from gateway.cli import (
     resolving,
     serving,
     snapshots,
+    sources,
 )
 from gateway.cli.display import ascii_json
 from gateway.cli.logs import log_to_standard_error
@@ -62,6 +63,7 @@ app.add_typer(auditing.app, name="audit")
 app.add_typer(policies.app, name="policy")
 app.add_typer(agents.app, name="agent")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(sources.app, name="source")
 
 
 def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> int:

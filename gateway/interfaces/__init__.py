@@ -23,6 +23,7 @@ from gateway.interfaces.memory import (
     StaleGeneration,
     Store,
 )
+from gateway.interfaces.preparing import Piece, Preparable
 from gateway.interfaces.spooling import Spool, Spooler, SpoolFull
 from gateway.interfaces.streams import Incoming, Payload
 from gateway.interfaces.walk import (
@@ -70,7 +71,9 @@ __all__ = [
     "Incoming",
     "Pace",
     "Payload",
+    "Piece",
     "Policy",
+    "Preparable",
     "Probe",
     "Ran",
     "RecoveryStore",

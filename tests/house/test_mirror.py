@@ -18,6 +18,10 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
     "gateway/store/freezing.py": ("tests/store/test_landing.py", "a move, tested on both stores"),
     "gateway/store/memory.py": ("tests/store/conftest.py", "half of the contract suite runs on it"),
     "gateway/store/queries.py": ("tests/store/test_sqlite.py", "every query runs there"),
+    "gateway/upstreams/sql/postgres/grants.py": (
+        "tests/upstreams/sql/postgres/test_granting.py",
+        "each piece is taken away and given again there",
+    ),
     "gateway/store/binding.py": (
         "tests/store/test_sealing.py",
         "what a row binds, on both stores",

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Probe, Spooler, no_probe
+from gateway.interfaces import Clock, Piece, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -26,7 +26,7 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres import checks, landing
+from gateway.upstreams.sql.postgres import checks, granting, landing
 from gateway.upstreams.sql.postgres.attempt import (
     Job,
     Line,
@@ -36,6 +36,7 @@ from gateway.upstreams.sql.postgres.attempt import (
 )
 from gateway.upstreams.sql.postgres.ddl.foreseeing import Foreseen, foresee
 from gateway.upstreams.sql.postgres.failures import upstream_error
+from gateway.upstreams.sql.postgres.grants import Logins
 from gateway.upstreams.sql.postgres.images import decode
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
 from gateway.upstreams.sql.postgres.placing import data_folder
@@ -106,6 +107,7 @@ class PostgresUpstream:
             lock=_CAPTURE_LOCK_S,
             idle=statement + _THINKING_S,
         )
+        self._urls = (url, capture_url)
         own = capture_url or url
         # Separate pools: a capture never waits for a connection that an attempt holds.
         self._agents = Pool(name, url, size=_AGENTS, timeouts=agents, search_path=None)
@@ -153,7 +155,22 @@ class PostgresUpstream:
         except psycopg.Error as error:
             failure = upstream_error(error, self._name)
             return [Finding(level="error", about=about, message=failure.detail)]
+        if any(finding.level != "info" for finding in findings):
+            hint = f"`holdfast source prepare {self._name}` prints what is missing, as statements."
+            findings.append(Finding(level="info", about=about, message=hint))
         return findings
+
+    async def prepare(
+        self, *, apply: bool, include: frozenset[str], admin_url: str | None
+    ) -> list[Piece]:
+        url, capture_url = self._urls
+        return await granting.prepared(
+            admin_url or capture_url or url,
+            Logins.of(url, capture_url),
+            apply=apply,
+            include=include,
+            source=self._name,
+        )
 
     # --- deciding -------------------------------------------------------------------------
 

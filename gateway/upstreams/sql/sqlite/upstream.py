@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from gateway.errors import StoreUnavailable, UpstreamError
-from gateway.interfaces import Clock, Probe, Spooler, no_probe
+from gateway.interfaces import Clock, Piece, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -30,7 +30,7 @@ from gateway.model import (
 )
 from gateway.upstreams.sql.gate import check_text
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.sqlite import catalog, receipts
+from gateway.upstreams.sql.sqlite import catalog, preparing, receipts
 from gateway.upstreams.sql.sqlite.attempt import Reader, Source, SqliteAttempt, SqliteUnwinding
 from gateway.upstreams.sql.sqlite.connections import (
     Deadline,
@@ -184,6 +184,15 @@ class SqliteUpstream:
             message = "The file cannot be written: every write will be refused."
             found.append(Finding(level="warning", about=about, message=message))
         return found
+
+    async def prepare(
+        self,
+        *,
+        apply: bool,
+        include: frozenset[str],  # noqa: ARG002 - nothing here is a matter of choice
+        admin_url: str | None,  # noqa: ARG002 - a file has no roles
+    ) -> list[Piece]:
+        return await asyncio.to_thread(preparing.prepared, self._path, apply=apply)
 
     def _here(self) -> _Opened:
         """Raises ``UpstreamError`` when the file is gone, or is another one."""
