@@ -1,7 +1,6 @@
 """Laws of chains on SQLite: calls of every kind, kept as rows or as pages, come back newest first
 to what stood before any of them; a suffix of them to what stood before that; the revert of the
-revert brings it all again, whatever mode the first one had. And the law of merging, against a model.
-"""
+revert brings it all again, whatever mode the first one had. And the law of merging, by a model."""
 
 from __future__ import annotations
 

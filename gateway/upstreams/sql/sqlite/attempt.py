@@ -276,7 +276,12 @@ class SqliteUnwinding:
         self._whole: PutBack | None = None
         if any(undo.kind == "sqlite" and not unwind.rowwise(undo) for _, undo in undos):
             self._whole = PutBack(
-                source.desk, call.id, undos, on_conflict, foreign_keys=source.foreign_keys
+                source.desk,
+                call.id,
+                undos,
+                on_conflict,
+                foreign_keys=source.foreign_keys,
+                probe=source.probe,
             )
 
     def watch(self, watch: Watch) -> None:

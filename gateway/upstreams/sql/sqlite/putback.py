@@ -16,7 +16,7 @@ from dataclasses import replace
 import apsw
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Captured, Watch
+from gateway.interfaces import Captured, Probe, Watch
 from gateway.model import Conflict, OnConflict, Reversibility, Step, Undo
 from gateway.upstreams.sql.sqlite import unwind
 from gateway.upstreams.sql.sqlite.connections import explained, recover
@@ -47,8 +47,10 @@ class PutBack:
         on_conflict: OnConflict,
         *,
         foreign_keys: bool,
+        probe: Probe,
     ) -> None:
         self._desk = desk
+        self._probe = probe
         self._undos = undos
         self._on_conflict = on_conflict
         self._foreign_keys = foreign_keys
@@ -78,6 +80,7 @@ class PutBack:
             if stopped or pages is None:
                 return tuple(unwind.left(s) for s in steps) if stopped else tuple(steps)
             self._prepare(pages, file.now(pages), counter)
+        self._probe("sqlite.prepared")
         return tuple(steps)
 
     def _by_journal(self, counter: int) -> tuple[Pages | None, list[Step]]:
@@ -176,6 +179,7 @@ class PutBack:
         except OSError as error:
             raise UpstreamError(f"The journal cannot be put back: {error.strerror}") from error
         self._done = True
+        self._probe("sqlite.renamed")
         sync_folder(self._desk.journals.path.parent)
         self._desk.db.execute("ROLLBACK")
         recover(self._desk.db)
