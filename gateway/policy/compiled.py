@@ -7,7 +7,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -18,6 +18,7 @@ from gateway.model import Json
 from gateway.policy.folder import TEST_SUFFIX, Files, invalid
 from gateway.policy.functions import COUNT_ASTRAL, REPLACED, Replacement
 from gateway.policy.input import FIELDS
+from gateway.policy.remembering import Remembered
 from gateway.policy.samples import samples
 from gateway.policy.syntax import Fault, Module, Rule, engine_fault, modules_of
 from gateway.policy.vet import faults_of
@@ -58,6 +59,16 @@ class Compiled:
         self._modules = modules
         self._data = files.data()
         self._always_astral = always_astral
+        self._remembered = Remembered(modules)
+
+    def decision(self, document: Mapping[str, Json], text: str) -> Json:
+        """The decision on ``document``, which ``text`` is the JSON of. Raises ``EngineFailed``."""
+        key = self._remembered.key(document)
+        answer = self._remembered.get(key)
+        if answer is None:
+            answer = self.evaluate(text)
+            self._remembered.keep(key, answer)
+        return answer
 
     def evaluate(
         self, document: str, rule: str = "data.gateway.decision", *, with_tests: bool = False

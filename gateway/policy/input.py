@@ -160,7 +160,31 @@ def fault_of(document: object) -> str | None:
     """Why ``document`` may not reach an engine, or ``None``. Engines differ on exactly these
     values (deep nesting, NUL, numbers that are not finite or over 64 bit), so none of them passes.
     """
-    return _value_fault(document, MAX_DEPTH, "input") or _shape_fault(document)
+    fault = None if _is_plain(document, MAX_DEPTH) else _value_fault(document, MAX_DEPTH, "input")
+    return fault or _shape_fault(document)
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether ``value`` is without fault for certain: the quick answer for nearly all documents;
+    where it is no, ``_value_fault`` looks closely and says why."""
+    kind = type(value)
+    if kind is str:
+        text: str = value  # type: ignore[assignment] # known by its type
+        return text.isascii() and "\x00" not in text
+    if value is None or kind is bool:
+        return True
+    if kind is int:
+        return _SMALLEST <= value <= _LARGEST  # type: ignore[operator] # known by its type
+    if depth == 0:
+        return False
+    if kind is dict:
+        members: dict[object, object] = value  # type: ignore[assignment] # known by its type
+        return all(
+            type(key) is str and _is_plain(key, 0) and _is_plain(member, depth - 1)
+            for key, member in members.items()
+        )
+    items: list[object] = value if kind is list else [...]  # type: ignore[assignment] # likewise
+    return all(_is_plain(member, depth - 1) for member in items)
 
 
 def _value_fault(value: object, depth: int, at: str) -> str | None:

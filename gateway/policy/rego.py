@@ -183,7 +183,7 @@ def _decided(active: Compiled, document: Mapping[str, Json]) -> Decision:
     if len(text) > _MAX_INPUT:
         return unavailable("the policy input is too large", active.revision)
     try:
-        result = active.evaluate(text)
+        result = active.decision(document, text)
     except EngineFailed as error:
         return unavailable(f"the policies failed ({error})", active.revision)
     return decision_from(result, active.revision)
@@ -196,8 +196,11 @@ def _is_small(document: object) -> bool:
     while waiting:
         value = waiting.pop()
         values -= 1
-        if isinstance(value, str):
-            text -= len(value)
+        kind = type(value)
+        if kind is str:
+            text -= len(value)  # type: ignore[arg-type] # known by its type
+        elif value is None or kind is bool or kind is int:
+            continue
         elif isinstance(value, Mapping):
             values -= len(value)
             waiting.extend(value.values() if values > 0 else ())
