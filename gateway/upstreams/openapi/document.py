@@ -12,6 +12,7 @@ import yaml
 MAX_BYTES = 8 * 1024 * 1024
 _METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 _MAX_HOPS = 32
+_MAX_DEPTH = 6
 
 
 class DocumentInvalid(ValueError):
@@ -98,21 +99,27 @@ class _Reader:
                     return self.flat(media["schema"])
         return None
 
-    def flat(self, schema: Any, hops: int = 0) -> Mapping[str, Any]:
-        """The schema with ``allOf`` merged on its first level."""
+    def flat(self, schema: Any, depth: int = 0, hops: int = 0) -> Mapping[str, Any]:
+        """The schema without references, ``allOf`` merged; below ``_MAX_DEPTH`` anything goes."""
+        if isinstance(schema, bool) or depth > _MAX_DEPTH:
+            return {}
         schema = self._mapping(schema, "schema")
         merged: dict[str, Any] = {k: v for k, v in schema.items() if k != "allOf"}
         for part in schema.get("allOf", ()):
             if hops > _MAX_HOPS:
                 raise DocumentInvalid("A schema refers to itself without end.")
-            more = self.flat(part, hops + 1)
+            more = self.flat(part, depth, hops + 1)
             merged["properties"] = {**more.get("properties", {}), **merged.get("properties", {})}
             merged["required"] = [*merged.get("required", ()), *more.get("required", ())]
         merged["properties"] = {
-            name: self._mapping(value, name)
+            name: self.flat(value, depth + 1)
             for name, value in merged.get("properties", {}).items()
-            if not isinstance(value, bool)
         }
+        for key in ("anyOf", "oneOf"):
+            if key in merged:
+                merged[key] = [self.flat(choice, depth + 1) for choice in merged[key]]
+        if "items" in merged:
+            merged["items"] = self.flat(merged["items"], depth + 1)
         return merged
 
     def _mapping(self, value: Any, where: str) -> Mapping[str, Any]:
