@@ -26,6 +26,11 @@ def canonical(value: Json) -> bytes:
     return rfc8785.dumps(_exact(value))
 
 
+def canonical_digest(value: Json) -> str:
+    """SHA-256 (hex) of ``canonical(value)``."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
 def _exact(value: Json) -> Json:
     if isinstance(value, bool) or value is None or isinstance(value, str | float):
         return value

@@ -15,6 +15,7 @@ import structlog
 from gateway.app.parts import Parts
 from gateway.app.places import shared_places
 from gateway.config import Config
+from gateway.demo.running import crm_running
 from gateway.demo.shop import seed_shop
 from gateway.errors import ConfigInvalid, StoreUnavailable
 from gateway.interfaces import AuditStore, CallRecords, Clock, Store
@@ -40,6 +41,9 @@ async def opened(parts: Parts) -> AsyncIterator[Parts]:
         await parts.store.open()
         stack.push_async_callback(parts.policy.close)
         await parts.policy.open()
+        for tool in parts.config.tools.values():
+            if tool.demo_data is not None:
+                await stack.enter_async_context(crm_running(tool.base_url, Path(tool.demo_data)))
         for source in (*parts.sources.values(), *parts.tools.values()):
             stack.push_async_callback(source.close)
             await source.open()

@@ -8,6 +8,7 @@ from gateway.app.imaging import check_images
 from gateway.app.life import seed_sources
 from gateway.app.parts import Parts, Source, assemble, new_id
 from gateway.app.places import shared_places
+from gateway.app.proofs import proof_findings
 from gateway.audit import digest_of
 from gateway.config import Config
 from gateway.errors import ConfigInvalid
@@ -35,7 +36,10 @@ async def check(config: Config) -> list[Finding]:
             except ConfigInvalid as error:
                 findings.append(Finding(level="error", about=name, message=error.detail))
         findings += await shared_places(config, parts.sources)
-        for found in await asyncio.gather(*(tool.check() for tool in parts.tools.values())):
+        findings += proof_findings(config)
+        # The demo tool is started by the gateway that serves; until then it cannot be there.
+        there = [t for n, t in parts.tools.items() if config.tools[n].demo_data is None]
+        for found in await asyncio.gather(*(tool.check() for tool in there)):
             findings += found
     finally:
         for source in (*parts.sources.values(), *parts.tools.values()):

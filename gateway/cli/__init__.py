@@ -23,6 +23,7 @@ from gateway.cli import (
     serving,
     snapshots,
     sources,
+    tools,
 )
 from gateway.cli.display import ascii_json
 from gateway.cli.logs import log_to_standard_error
@@ -62,6 +63,7 @@ for _command in (
 app.add_typer(auditing.app, name="audit")
 app.add_typer(policies.app, name="policy")
 app.add_typer(agents.app, name="agent")
+app.add_typer(tools.app, name="tools")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(sources.app, name="source")
 

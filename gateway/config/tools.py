@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, StringConstraints
 
 from gateway.config.shape import Settings
 from gateway.config.values import (
+    BlankIsNone,
     Bytes,
     Duration,
     Headers,
@@ -116,5 +117,11 @@ class ToolSettings(Settings):
     """Longer answers are cut off."""
     max_recorded_bytes: Annotated[int, Field(ge=0, le=16_777_216)] = 262_144
     """Answers up to this size are kept for replays, undo handlers and the call's record."""
+    openapi: Annotated[str | None, BlankIsNone] = None
+    """File or URL of its OpenAPI document; `holdfast tools derive` proposes routes from it."""
+    rehearsed: Annotated[str | None, BlankIsNone] = None
+    """The record that `holdfast tools rehearse` writes; `check` tells which routes lack a proof."""
+    demo_data: Annotated[str | None, BlankIsNone] = None
+    """The file of the demo tool `crm`, which the gateway then starts at `base_url`."""
     routes: tuple[RouteSettings, ...] = ()
     """What is known of its routes; others are opaque and cannot be undone."""

@@ -65,9 +65,17 @@ def test_every_setting_stands_in_the_example() -> None:
 def test_every_setting_of_the_example_is_explained_above_it() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     unexplained = []
+    explained: set[tuple[int, str]] = set()
     for above, line in zip(["", *lines], lines, strict=False):
-        key = re.match(r"^\s*#?(?:- )?([a-z_]+):", line)
-        if key is not None and not re.match(r"^\s*# \S", above):
+        if re.match(r"^\S", line) and not line.startswith("#"):
+            explained.clear()  # another section; within one, a key is explained where it is first
+        key = re.match(r"^(\s*)#?(- )?([a-z_]+):", line)
+        if key is None:
+            continue
+        at = len(key[1]) + len(key[2] or ""), key[3]
+        if re.match(r"^\s*# \S", above):
+            explained.add(at)
+        elif at not in explained:
             unexplained.append(line.strip())
 
     assert unexplained == []
