@@ -52,9 +52,10 @@ def documented(node: yaml.Node, at: Path_ = ()) -> Iterator[tuple[Path_, int, st
 
 
 LINES = uncommented().split("\n")
-DOCUMENTED = {
-    path: (line, value) for path, line, value in documented(yaml.compose("\n".join(LINES)))
-}
+# Where a key comes more than once, the first place explains it.
+DOCUMENTED: dict[Path_, tuple[int, str | None]] = {}
+for _path, _line, _value in documented(yaml.compose("\n".join(LINES))):
+    DOCUMENTED.setdefault(_path, (_line, _value))
 SETTINGS = dict(settings())
 
 
