@@ -31,7 +31,7 @@ from gateway.upstreams.sql.postgres.capture import Capture, Hint
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.working import SchemaWork
-from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent, measured
+from gateway.upstreams.sql.postgres.extent import Extent, baseline, finished, measured
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
@@ -144,10 +144,9 @@ class PostgresAttempt:
             (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
             self._lines = lines
             self._result = await self._statements(lines)
-            await self._session.run("SET CONSTRAINTS ALL IMMEDIATE")
-            await self._same_transaction(xid)
+            found, now = await finished(self._session, before, own_temporary=self._work.used)
+            _same_transaction(xid, now)
             self._xid = xid
-            found = await extent(self._session, before, own_temporary=self._work.used)
             self._extent = self._work.without_proofs(found)
             self._around.probe("postgres.ran")
             async with self._around.peers() as peer:
@@ -273,16 +272,6 @@ class PostgresAttempt:
         near = self._lines[0].near
         return Hint(table=near.table, condition=near.condition(self._job.params))
 
-    async def _same_transaction(self, xid: str) -> None:
-        # COMMIT AND CHAIN in disguise would leave us inside another transaction.
-        (now,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id_if_assigned()::text")
-        if now != xid:
-            raise UpstreamError(
-                "The statement ended the transaction that it was to run in.",
-                reason="outcome.unknown",
-                proves_no_effect=False,
-            )
-
     def _too_large(self) -> Deny:
         limits = self._around.limits
         return Deny(
@@ -296,6 +285,16 @@ def _with(measured: Measured, counts: Mapping[str, RowCounts]) -> Measured:
     """Tables that were cleared were cleared whole."""
     cleared = any(c.deleted > 10 for c in counts.values())
     return Measured(tables={**counts, **measured.tables}, share=1.0 if cleared else measured.share)
+
+
+def _same_transaction(xid: str, now: str | None) -> None:
+    # COMMIT AND CHAIN in disguise would leave us inside another transaction.
+    if now != xid:
+        raise UpstreamError(
+            "The statement ended the transaction that it was to run in.",
+            reason="outcome.unknown",
+            proves_no_effect=False,
+        )
 
 
 def _failed(refusal: Deny) -> Outcome:

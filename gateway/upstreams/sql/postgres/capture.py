@@ -19,7 +19,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import catalog
 from gateway.upstreams.sql.postgres.catalog import Table
 from gateway.upstreams.sql.postgres.extent import Extent, Touched
-from gateway.upstreams.sql.postgres.fitness import Unfit, sources, unfit
+from gateway.upstreams.sql.postgres.fitness import Source, Unfit, readable, source, standing, unfit
 from gateway.upstreams.sql.postgres.images import (
     BINARY,
     KIND,
@@ -44,6 +44,11 @@ _PINS = {
     "xmloption": "content",
     "row_security": "off",
 }
+
+
+_PIN = "SELECT " + ", ".join(
+    f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _PINS.items()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +129,10 @@ class Capture:
     async def _images(self, extent: Extent, xid: str) -> tuple[TableImage, ...]:
         if not extent.tables:
             return ()
-        pins = ", ".join(f"pg_catalog.set_config('{n}', '{v}', true)" for n, v in _PINS.items())
-        await self._own.rows(f"SELECT {pins}")
-        found = await catalog.tables(self._peer, [t.oid for t in extent.tables])
-        keys = await catalog.foreign_keys(self._peer, list(found.values()))
+        oids = [t.oid for t in extent.tables]
+        _, own_readable = await self._own.batch((_PIN, ()), readable(oids))
+        found, keys = await catalog.facts(self._peer, oids)
+        known = await standing(self._peer, oids, keep=True)
         family = frozenset(oid for table in found.values() for oid in table.ancestors)
         budget = Budget(bytes=self._limits.max_capture_bytes)
         images: list[TableImage] = []
@@ -135,12 +140,21 @@ class Capture:
             table = found.get(touched.oid)
             if table is None:
                 raise Unfit(f"{touched.resource} is not seen by the capture role.")
-            await unfit(self._peer, table, keys, touched=family, replica=self._replica)
-            images.append(await self._table(touched, table, xid, budget))
+            await unfit(self._peer, table, keys, touched=family, replica=self._replica, known=known)
+            own = source(table, own_readable, "agent")
+            peer = source(table, known.readable, "capture")
+            images.append(await self._table(touched, table, own, peer, xid, budget))
         return _related(images)
 
-    async def _table(self, touched: Touched, table: Table, xid: str, budget: Budget) -> TableImage:
-        own, peer = await sources(self._own, self._peer, table)
+    async def _table(
+        self,
+        touched: Touched,
+        table: Table,
+        own: Source,
+        peer: Source,
+        xid: str,
+        budget: Budget,
+    ) -> TableImage:
         peek = Peek(
             own=View(session=self._own, source=own.text, only=own.condition),
             peer=View(session=self._peer, source=peer.text, only=peer.condition),

@@ -3,15 +3,17 @@ holds locks on, and how many row versions it made and ended in each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
 from gateway.model import Measured, RowCounts
-from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.session import Query, Session
 
 Counts = Mapping[int, tuple[int, int, int]]  # by relation: inserted, updated, deleted
+Answer = list[tuple[Any, ...]]
 
 _COUNTERS = """
     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
@@ -90,14 +92,39 @@ async def baseline(session: Session) -> Counts:
     return {oid: (i, u, d) for oid, i, u, d in await session.rows(_BASELINE)}
 
 
+_QUESTIONS: tuple[Query, ...] = (
+    (_HELD, ()),
+    (_CATALOGS, ()),
+    ("SELECT pg_catalog.current_setting('track_counts')", ()),
+)
+
+
 async def extent(session: Session, before: Counts, *, own_temporary: bool = False) -> Extent:
     """What the open transaction of ``session`` has changed. ``own_temporary``: temporary tables
     and the catalog rows that they need are the gateway's own."""
+    return _extent(await session.batch(*_QUESTIONS), before, own_temporary)
+
+
+async def finished(
+    session: Session, before: Counts, *, own_temporary: bool = False
+) -> tuple[Extent, str | None]:
+    """Fires what is deferred, then ``extent``, and the id of the transaction that this is said
+    of."""
+    _, ((xid,),), *answers = await session.batch(
+        ("SET CONSTRAINTS ALL IMMEDIATE", ()),
+        ("SELECT pg_catalog.pg_current_xact_id_if_assigned()::text", ()),
+        *_QUESTIONS,
+    )
+    return _extent(answers, before, own_temporary), xid
+
+
+def _extent(answers: Sequence[Answer], before: Counts, own_temporary: bool) -> Extent:
+    held, catalogs, ((counted,),) = answers
     tables: list[Touched] = []
     sequences: list[str] = []
     locked: list[str] = []
     refusal: str | None = None
-    for row in await session.rows(_HELD):
+    for row in held:
         touched = _touched(row, before)
         if own_temporary and touched.persistence == "t":
             continue
@@ -111,9 +138,9 @@ async def extent(session: Session, before: Counts, *, own_temporary: bool = Fals
             tables.append(touched)
             refusal = refusal or _unfit(touched)
     changed = f"{', '.join(locked)} was created, truncated or altered" if locked else None
-    if changed is None and not own_temporary and await _catalogs_written(session, before):
+    if changed is None and not own_temporary and _catalogs_written(catalogs, before):
         changed = "database objects were created, altered or dropped"
-    if (await session.one("SELECT pg_catalog.current_setting('track_counts')"))[0] != "on":
+    if counted != "on":
         refusal = "track_counts is off, so that changes cannot be counted"
     return Extent(
         tables=tuple(tables),
@@ -149,11 +176,8 @@ def _unfit(touched: Touched) -> str | None:
     return None
 
 
-async def _catalogs_written(session: Session, before: Counts) -> bool:
-    for oid, *counts in await session.rows(_CATALOGS):
-        if tuple(counts) != before.get(oid, (0, 0, 0)):
-            return True
-    return False
+def _catalogs_written(catalogs: Answer, before: Counts) -> bool:
+    return any(tuple(counts) != before.get(oid, (0, 0, 0)) for oid, *counts in catalogs)
 
 
 async def measured(found: Extent, reader: Session | None) -> Measured:

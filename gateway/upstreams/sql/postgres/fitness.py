@@ -3,14 +3,14 @@ that nothing is captured that could not be restored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg.sql import Identifier
 
 from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
-from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.session import Query, Session
 
 
 class Unfit(Exception):
@@ -32,38 +32,46 @@ _ONE_WAY_TYPES = (
 )  # fmt: skip
 
 _READABLE = """
-SELECT c.oid::int8, n.nspname, c.relname, pg_catalog.row_security_active(c.oid),
+SELECT w.oid, c.oid::int8, n.nspname, c.relname, pg_catalog.row_security_active(c.oid),
        pg_catalog.has_table_privilege(c.oid, 'SELECT')
          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-FROM pg_catalog.unnest(%s::int8[]) WITH ORDINALITY AS a(oid, i)
-JOIN pg_catalog.pg_class c ON c.oid = a.oid::oid
+FROM pg_catalog.unnest(%s::int8[]) AS w(oid)
+CROSS JOIN LATERAL (
+  SELECT w.oid::oid AS oid, 0 AS i
+  UNION ALL
+  SELECT p.relid::oid, p.i
+  FROM pg_catalog.pg_partition_ancestors(w.oid::oid::regclass) WITH ORDINALITY AS p(relid, i)
+  WHERE p.relid::oid <> w.oid::oid) AS a
+JOIN pg_catalog.pg_class c ON c.oid = a.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-ORDER BY a.i"""
+ORDER BY w.oid, a.i"""
 
 _RIGHTS = """
-SELECT current_user::text,
+SELECT w.oid, current_user::text,
   ARRAY(SELECT p FROM pg_catalog.unnest(ARRAY['INSERT','UPDATE','DELETE']) AS p
-        WHERE NOT pg_catalog.has_table_privilege(%(oid)s::oid, p)),
+        WHERE NOT pg_catalog.has_table_privilege(w.oid::oid, p)),
   pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'),
-  pg_catalog.row_security_active(%(oid)s::oid)"""
+  pg_catalog.row_security_active(w.oid::oid)
+FROM pg_catalog.unnest(%s::int8[]) AS w(oid)"""
 
 _OBSTACLES = """
-SELECT
-  (SELECT k.conname::text FROM pg_catalog.pg_constraint k WHERE k.conrelid = %(oid)s::oid
+SELECT w.oid,
+  (SELECT k.conname::text FROM pg_catalog.pg_constraint k WHERE k.conrelid = w.oid::oid
      AND k.contype = 'c' AND NOT k.convalidated LIMIT 1),
   (SELECT t.tgname::text FROM pg_catalog.pg_trigger t
-     WHERE t.tgrelid = %(oid)s::oid AND t.tgenabled IN ('A', 'R') LIMIT 1),
+     WHERE t.tgrelid = w.oid::oid AND t.tgenabled IN ('A', 'R') LIMIT 1),
   (SELECT r.rulename::text FROM pg_catalog.pg_rewrite r
-     WHERE r.ev_class = %(oid)s::oid AND r.ev_enabled IN ('A', 'R') LIMIT 1),
+     WHERE r.ev_class = w.oid::oid AND r.ev_enabled IN ('A', 'R') LIMIT 1),
   (SELECT t.tgname::text FROM pg_catalog.pg_trigger t
      LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
-     WHERE t.tgrelid = %(oid)s::oid AND t.tgenabled <> 'D'
+     WHERE t.tgrelid = w.oid::oid AND t.tgenabled <> 'D'
        AND COALESCE(k.contype, 't') NOT IN ('f', 'u', 'p', 'x') LIMIT 1),
   (SELECT r.rulename::text FROM pg_catalog.pg_rewrite r
-     WHERE r.ev_class = %(oid)s::oid AND r.ev_enabled <> 'D' AND r.ev_type <> '1' LIMIT 1),
+     WHERE r.ev_class = w.oid::oid AND r.ev_enabled <> 'D' AND r.ev_type <> '1' LIMIT 1),
   (SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i
-     WHERE i.indrelid = %(oid)s::oid AND NOT i.indimmediate AND (i.indisexclusion
-       OR (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool) LIMIT 1)"""
+     WHERE i.indrelid = w.oid::oid AND NOT i.indimmediate AND (i.indisexclusion
+       OR (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool) LIMIT 1)
+FROM pg_catalog.unnest(%s::int8[]) AS w(oid)"""
 
 _REFERENCED_RIGHTS = """
 SELECT c.oid::pg_catalog.regclass::text, r.p
@@ -74,17 +82,23 @@ WHERE NOT pg_catalog.has_table_privilege(c.oid, r.p)
    OR pg_catalog.row_security_active(c.oid) LIMIT 1"""
 
 
+Answer = list[tuple[Any, ...]]
+
+
 async def sources(own: Session, peer: Session, table: Table) -> tuple[Source, Source]:
     """How each side reads the table. Raises ``Unfit`` naming the missing right."""
-    return await _source(own, table, "agent"), await _source(peer, table, "capture")
+    asked = _READABLE, [table.oid]
+    return (
+        source(table, await own.rows(*asked), "agent"),
+        source(table, await peer.rows(*asked), "capture"),
+    )
 
 
-async def _source(session: Session, table: Table, role: str) -> Source:
+def source(table: Table, readable: Answer, role: str) -> Source:
+    """``readable``: what the role is answered to ``readable``, for any tables."""
     filtered = False
-    for oid, schema, name, secured, readable in await session.rows(
-        _READABLE, list(table.ancestors)
-    ):
-        if not readable:
+    for wanted, oid, schema, name, secured, may_read in readable:
+        if wanted != table.oid or not may_read:
             continue
         if secured:
             filtered = True
@@ -106,6 +120,32 @@ async def _source(session: Session, table: Table, role: str) -> Source:
     )
 
 
+def readable(oids: Sequence[int]) -> Query:
+    """The question that ``source`` takes the answer of."""
+    return _READABLE, (list(oids),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the catalog says of the capture role and the tables it would restore, by oid."""
+
+    rights: Mapping[int, tuple[Any, ...]]
+    obstacles: Mapping[int, tuple[Any, ...]]
+    readable: Answer
+
+
+async def standing(peer: Session, oids: Sequence[int], *, keep: bool = False) -> Standing:
+    wanted = (list(oids),)
+    rights, obstacles, may_read = await peer.batch(
+        (_RIGHTS, wanted), (_OBSTACLES, wanted), (_READABLE, wanted), keep=keep
+    )
+    return Standing(
+        rights={oid: tuple(rest) for oid, *rest in rights},
+        obstacles={oid: tuple(rest) for oid, *rest in obstacles},
+        readable=may_read,
+    )
+
+
 async def unfit(
     peer: Session,
     table: Table,
@@ -113,21 +153,24 @@ async def unfit(
     *,
     touched: frozenset[int],
     replica: bool,
+    known: Standing | None = None,
 ) -> None:
     """Raises ``Unfit`` where a revert of changes to ``table`` could not be exact. ``touched``:
-    every table that the same transaction changed, and the partitioned tables above them."""
+    every table that the same transaction changed, and the partitioned tables above them.
+    ``known``: of this table among others, where it was asked for already."""
     if not table.stored:
         raise Unfit(f"{table.resource} has no columns that hold values.")
     for column in table.stored:
         if column.type.removesuffix("[]") in _ONE_WAY_TYPES:
             raise Unfit(f"{table.resource}.{column.name} has a type whose text cannot be read in.")
-    await _rights(peer, table)
-    await _obstacles(peer, table, replica=replica)
+    known = known or await standing(peer, [table.oid])
+    _rights(table, known)
+    _obstacles(table, known, replica=replica)
     await _references(peer, table, keys, touched, replica=replica)
 
 
-async def _rights(peer: Session, table: Table) -> None:
-    user, missing, temporary, secured = await _named(peer, _RIGHTS, table)
+def _rights(table: Table, known: Standing) -> None:
+    user, missing, temporary, secured = known.rights[table.oid]
     if missing:
         raise Unfit(
             f"the capture role {user!r} could not restore {table.resource}; "
@@ -142,8 +185,8 @@ async def _rights(peer: Session, table: Table) -> None:
         )
 
 
-async def _obstacles(peer: Session, table: Table, *, replica: bool) -> None:
-    check, always_trigger, always_rule, trigger, rule, late = await _named(peer, _OBSTACLES, table)
+def _obstacles(table: Table, known: Standing, *, replica: bool) -> None:
+    check, always_trigger, always_rule, trigger, rule, late = known.obstacles[table.oid]
     if late:
         raise Unfit(f"{late!r} is a deferrable constraint that a revert could not check.")
     if check:
@@ -191,19 +234,15 @@ async def _references(
                     "session_replication_role to it."
                 )
         return
-    readable = [k.parent for k in as_child] + [k.child for k in as_parent]
-    readable += [k.parent for k in as_parent]
+    if not (as_child or as_parent):
+        return
+    read = [k.parent for k in as_child] + [k.child for k in as_parent]
+    read += [k.parent for k in as_parent]
     locked = [k.parent for k in as_child]
-    missing = await peer.rows(_REFERENCED_RIGHTS, readable, locked)
+    missing = await peer.rows(_REFERENCED_RIGHTS, read, locked)
     if missing:
         name, right = missing[0]
         raise Unfit(
             f"the capture role needs {right} on all rows of {name} to keep foreign keys intact in "
             "a revert."
         )
-
-
-async def _named(session: Session, query: str, table: Table) -> tuple[Any, ...]:
-    cursor = await session.connection.execute(query, {"oid": table.oid})
-    rows: list[tuple[Any, ...]] = await cursor.fetchall()
-    return rows[0]

@@ -56,6 +56,9 @@ class Reply:
     rows: list[tuple[bytes | None, ...]]
 
 
+Query = tuple[str, Sequence[Any]]  # with %s for parameters
+
+
 class TooMuch(Exception):
     """A result or an image went over its budget; the statement was cancelled. Its argument, where
     there is one, names the budget: rows, bytes."""
@@ -89,6 +92,18 @@ class Session:
 
     async def one(self, query: str, *params: Any) -> tuple[Any, ...]:
         return (await self.rows(query, *params))[0]
+
+    async def batch(self, *queries: Query, keep: bool = False) -> list[list[tuple[Any, ...]]]:
+        """Our own queries, sent together; the rows of each, none for a command. The first error
+        ends the rest. ``keep``: plans stay with the session (see ``Pool``, ``agents``)."""
+        execute = self.connection.execute
+        async with self.connection.pipeline():
+            cursors = [
+                await execute(text, params or None, prepare=keep) for text, params in queries
+            ]
+        return [
+            await cursor.fetchall() if cursor.description is not None else [] for cursor in cursors
+        ]
 
     async def run(self, statement: str, *params: Any) -> int:
         """Our own statement; how many rows it touched."""
@@ -190,16 +205,34 @@ def _take(result: pq.abc.PGresult, rows: list[tuple[bytes | None, ...]]) -> int:
     return size
 
 
+# What DISCARD ALL does, in one message together with what stands around it here.
+_DISCARD = """
+CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;
+SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"""
+_NEVER = 1 << 30  # executions after which a statement is prepared unasked
+
+
 class Pool:
-    """At most ``size`` sessions of one role. A session comes back clean or not at all."""
+    """At most ``size`` sessions of one role. A session comes back clean or not at all. Only where
+    no one else's SQL ever runs (``agents`` is false) is it not wiped between two uses, so that
+    plans can be kept."""
 
     def __init__(
-        self, source: str, url: str, *, size: int, timeouts: Timeouts, search_path: str | None
+        self,
+        source: str,
+        url: str,
+        *,
+        size: int,
+        timeouts: Timeouts,
+        search_path: str | None,
+        agents: bool = True,
     ) -> None:
         self._source = source
         self._url = url
         self._timeouts = timeouts
         self._search_path = search_path
+        self._agents = agents
+        self._returning: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Session] = []
         self._closed = False
@@ -218,14 +251,26 @@ class Pool:
             ) from None
         try:
             session = await self._take()
-            try:
-                yield session
-            finally:
-                await asyncio.shield(self._give_back(session))
-        finally:
+        except BaseException:
             self._slots.release()
+            raise
+        try:
+            yield session
+        finally:
+            returning = asyncio.create_task(self._give_back(session))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returned)
+            # What is still open is rolled back before anybody is told how it went.
+            if not session.idle:
+                await asyncio.shield(returning)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._returning.discard(task)
+        self._slots.release()
 
     async def _take(self) -> Session:
+        if not self._idle and self._returning:  # sooner than a new one could be made
+            await asyncio.wait(self._returning, return_when=asyncio.FIRST_COMPLETED)
         while self._idle:
             session = self._idle.pop()
             if await self._usable(session):
@@ -250,7 +295,7 @@ class Pool:
             connection = await psycopg.AsyncConnection.connect(
                 self._url,
                 autocommit=True,
-                prepare_threshold=None,
+                prepare_threshold=None if self._agents else _NEVER,
                 client_encoding="UTF8",
                 application_name="holdfast",
                 connect_timeout=max(2, int(self._timeouts.connect)),
@@ -325,16 +370,21 @@ class Pool:
             await session.run("ROLLBACK")
         if not session.idle:
             return False
-        await session.run("DISCARD ALL")
+        if not self._agents:
+            return True
+        parts = [_DISCARD]
         if not session.durable:
-            await session.run("SET synchronous_commit = on")
+            parts.append("SET synchronous_commit = on")
         if session.version >= 150000:
             # The next transaction's counters start at nothing.
-            await session.rows("SELECT pg_catalog.pg_stat_force_next_flush()")
+            parts.append("SELECT pg_catalog.pg_stat_force_next_flush()")
+        await session.run("; ".join(parts))
         return session.idle
 
     async def close(self) -> None:
         self._closed = True
+        if self._returning:
+            await asyncio.wait(self._returning)
         while self._idle:
             await self._idle.pop().close()
 

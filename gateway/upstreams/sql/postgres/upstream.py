@@ -111,7 +111,7 @@ class PostgresUpstream:
         own = capture_url or url
         # Separate pools: a capture never waits for a connection that an attempt holds.
         self._agents = Pool(name, url, size=_AGENTS, timeouts=agents, search_path=None)
-        self._peers = Pool(name, own, size=_AGENTS, timeouts=gateway, search_path="")
+        self._peers = Pool(name, own, size=_AGENTS, timeouts=gateway, search_path="", agents=False)
         self._reverts = Pool(name, own, size=_REVERTS, timeouts=gateway, search_path="")
 
     @property

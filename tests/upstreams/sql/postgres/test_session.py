@@ -176,3 +176,32 @@ async def test_a_pooler_that_drops_the_pins_is_noticed(postgres_server: Postgres
         async with pool.session():
             raise AssertionError("an unpinned session")
     postgres_server.drop_database(database)
+
+
+async def test_queries_sent_together_are_answered_in_order(pool: Pool) -> None:
+    async with pool.session() as session:
+        answers = await session.batch(
+            ("SELECT %s::int", (1,)), ("SET LOCAL work_mem = '1MB'", ()), 
+            ("SELECT 2 WHERE false", ()),
+            ("SELECT 'x', NULL", ()),
+        )  # fmt: skip
+        assert answers == [[(1,)], [], [], [("x", None)]]
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await session.batch(("SELECT 1 / 0", ()), ("SELECT 1", ()))
+        assert await session.rows("SELECT 3") == [(3,)]
+
+
+async def test_only_sessions_without_others_sql_keep_their_plans(
+    postgres_server: PostgresServer, pool: Pool
+) -> None:
+    async with pool.session() as session:
+        await session.batch(("SELECT 1", ()), keep=True)
+        assert await session.rows("SELECT name FROM pg_prepared_statements") == []
+    own = Pool("app", pool._url, size=1, timeouts=TIMEOUTS, search_path="", agents=False)
+    for _ in range(2):
+        async with own.session() as session:
+            await session.batch(("SELECT 1", ()), keep=True)
+            kept = await session.rows("SELECT statement FROM pg_prepared_statements")
+            assert kept == [("SELECT 1",)]
+            await session.run("BEGIN")
+    await own.close()

@@ -1,0 +1,75 @@
+"""The matrix as data: shapes of tables, statements, and what is expected where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+EXACT, REFUSED, FAILS = "exact", "refused", "fails"
+_ROWS = "INSERT INTO t SELECT i, i % 2, 'v' || i, i + 0.50 FROM generate_series(1, 6) i"  # six rows
+_PICK = "CREATE TABLE pick(id int, v text); INSERT INTO pick VALUES (1, 'one'), (4, 'four')"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``drawn``: statements draw numbers that the next attempt does not get again."""
+
+    name: str
+    setup: str
+    statements: tuple[Statement, ...]
+    otherwise: Mapping[str, Any]
+    since: int = 0
+    drawn: bool = False
+
+    def expected(self, statement: str, version: str) -> str:
+        """``version``: the name of one of the engine's versions."""
+        found = self.otherwise.get(statement, self.otherwise.get("*", EXACT))
+        return str(found[version] if isinstance(found, Mapping) else found)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    engine: str
+    versions: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    statements: tuple[str, ...]
+
+
+def load(path: Path) -> Matrix:
+    told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Matrix(
+        engine=told["engine"],
+        versions=tuple(told["versions"]),
+        shapes=tuple(_shapes(told)),
+        statements=tuple(told["statements"]),
+    )
+
+
+def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:
+    for name, shape in told["shapes"].items():
+        words = {"into": shape.get("into", "t"), "key": shape.get("key", "id")}
+        yield Shape(
+            name=name,
+            setup=";".join((shape["setup"], told.get("aside", _PICK), shape.get("rows", _ROWS))),
+            statements=tuple(
+                Statement(what, text.format(**words)) for what, text in told["statements"].items()
+            ),
+            otherwise=shape.get("otherwise", {}),
+            since=shape.get("since", 0),
+            drawn=shape.get("drawn", False),
+        )
+
+
+def tables() -> list[Matrix]:
+    return [load(path) for path in sorted(FOLDER.glob("*.yaml"))]

@@ -1,0 +1,46 @@
+"""The matrix for people, from the tables that the tests hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.matrix.cases import EXACT, FAILS, REFUSED, Matrix, tables
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "matrix.md"
+
+_SIGNS = {EXACT: "exact", REFUSED: "**refused**", FAILS: "–"}
+_HEAD = """# What can be taken back exactly
+
+Each statement is run on each shape of table as an agent's call, taken back, taken forward again and
+taken back once more. After each step every row of every table has to be, byte for byte in its
+binary form, what it has to be; at the end of each line the whole schema has to be what it was, and
+sequences never go back. What the agent sees (counts, returned rows, SQLSTATE) has to be what it
+would have seen without the gateway.
+
+- **exact**: all of that holds.
+- **refused**: the call is refused before it commits, with the database unchanged.
+- –: the database itself does not accept the statement there.
+
+The tables stand in `tests/matrix/`, `tests/matrix/test_matrix.py` runs them, and
+`python -m tests.matrix` writes this page from them.
+"""
+
+
+def render() -> str:
+    parts = [_HEAD]
+    for matrix in tables():
+        parts.append(_table(matrix))
+    return "\n".join(parts)
+
+
+def _table(matrix: Matrix) -> str:
+    lines = [f"## {matrix.engine}", ""]
+    lines.append("| | " + " | ".join(matrix.statements) + " |")
+    lines.append("|---|" + "---|" * len(matrix.statements))
+    for shape in matrix.shapes:
+        cells = []
+        for statement in matrix.statements:
+            found = [shape.expected(statement, version) for version in matrix.versions]
+            cells.append(" / ".join(_SIGNS[one] for one in dict.fromkeys(found)))
+        lines.append(f"| {shape.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
