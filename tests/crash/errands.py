@@ -79,6 +79,7 @@ def declared(tool_class: str) -> dict[str, dict[str, Any]]:
     for verb, plan in plans.items():
         if tool_class == "B":
             plan["retry"] = Retry(attempts=3)
+            plan["undo_keyed"] = True
         if tool_class == "C":
             plan["probing"] = _tells(verb)
     return plans

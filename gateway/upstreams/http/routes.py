@@ -39,6 +39,7 @@ class Route:
     probing: Probing | None = None
     retry: Retry = ONCE
     safe: bool = False
+    undo_safe: bool = False
     key_header: str | None = None
     no_effect: frozenset[int] = frozenset()
     scalars: frozenset[str] = frozenset()
@@ -122,6 +123,7 @@ def _compiled(declared: DeclaredRoute) -> Route:
         probing=probing,
         retry=declared.retry,
         safe=declared.safe,
+        undo_safe=_repeatable(declared.undo),
         key_header=declared.idempotency_key.lower() if declared.idempotency_key else None,
         no_effect=_no_effect(declared),
         scalars=declared.scalars,
@@ -131,6 +133,11 @@ def _compiled(declared: DeclaredRoute) -> Route:
         key_kept_s=declared.key_kept_s,
         fence_s=declared.fence_s,
     )
+
+
+def _repeatable(undo: DeclaredCall | None) -> bool:
+    """Whether HTTP itself says that sending the undo twice is like sending it once."""
+    return undo is not None and undo.call.partition(" ")[0] in ("PUT", "DELETE")
 
 
 def _maker(

@@ -191,6 +191,7 @@ class HttpUpstream(RemoteTarget):
             conditional=_if_match(request) if route.if_match else None,
             retry=route.retry,
             safe=route.safe,
+            undo_safe=route.undo_safe,
             ignore=route.ignore,
             key_kept_s=route.key_kept_s,
             fence_s=route.fence_s,

@@ -85,6 +85,7 @@ class RemoteAttempt:
             tool_class=plan.tool_class,
             request=plan.request,
             undo_safe=plan.undo_safe,
+            undo_keyed=plan.undo_keyed,
             safe=plan.safe,
             ignore=plan.ignore,
             fence_s=plan.probing.fence_s if plan.probing is not None else plan.fence_s,
@@ -116,7 +117,8 @@ class RemoteAttempt:
             return _unavailable(f"the read before it failed: {error.detail}", error.reason)
         request = image.request
         conditional = render(self._plan, self._plan.conditional, before=view.view).request
-        return replace(image, read=read, before=view.view, request=conditional or request)
+        image = replace(image, read=read, before=view.view)
+        return image if conditional is None else replace(image, request=conditional, again=request)
 
     def _way_back(self, image: Image) -> Image | Deny:
         plan = self._plan

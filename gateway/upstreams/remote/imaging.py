@@ -24,8 +24,10 @@ Request = Mapping[str, Json]
 class Image:
     """``request`` is what was sent. ``read`` shows the state that is compared, ``before`` what it
     showed (``None``: nothing was there). ``undo`` and ``verify`` are ``None`` where they need the
-    answer. ``undo_safe``: ``undo`` may be sent twice. ``goal``: for a revert, what should stand
-    after it. ``bare``: the request is whole without a payload that is not recorded."""
+    answer. ``undo_safe``: ``undo`` may be sent twice; ``undo_keyed``: it takes
+    a key. ``goal``: for a revert, what should stand
+    after it. ``bare``: the request is whole without a payload that is not recorded.
+    ``again``: the request without the condition (``If-Match``) that only fits ``before``."""
 
     plan: str
     resource: str
@@ -36,12 +38,14 @@ class Image:
     undo: Request | None = None
     verify: Request | None = None
     undo_safe: bool = False
+    undo_keyed: bool = False
     safe: bool = False
     ignore: tuple[str, ...] = ()
     goal: Mapping[str, Json] | None = None
     fence_s: float = 0.0
     key_kept_s: float = 0.0
     bare: bool = True
+    again: Request | None = None
 
     @property
     def stood(self) -> View:

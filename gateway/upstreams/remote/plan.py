@@ -38,9 +38,12 @@ class Plan:
     """``name`` names the route or tool (``DELETE /customers/{id}``, ``notes.delete_note``);
     ``resource`` what it touches (``/customers/7``). ``values``: the roots known before anything is
     sent. ``request``: what is sent, canonical; ``before``, ``undo`` and ``verify`` make requests of
-    the same form. ``safe``: repeating the request has no further effect (GET, PUT, DELETE where
-    the declaration says so); ``undo_safe``: the same of what ``undo`` makes. ``conditional`` makes
-    what is sent instead of ``request`` once ``before`` is known (to add ``If-Match``).
+    the same form. ``conditional`` makes what is sent instead of ``request`` once ``before`` is
+    known (to add ``If-Match``).
+
+    ``safe``: repeating the request has no further effect (GET, PUT, DELETE where the declaration
+    says so); ``undo_safe``: the same of what ``undo`` makes; ``undo_keyed``: that request takes an
+    idempotency key, whatever the class of the call itself.
 
     ``ignore`` names parts of a read's view that change by themselves (``body.updated_at``); they
     are left out of comparisons. ``rows`` is the extent that the declaration gives the call.
@@ -63,6 +66,7 @@ class Plan:
     retry: Retry = Retry()
     safe: bool = False
     undo_safe: bool = False
+    undo_keyed: bool = False
     ignore: tuple[str, ...] = ()
     rows: int = 1
     key_kept_s: float = 24 * 3600.0

@@ -143,17 +143,19 @@ class RemoteUnwinding:
             raise ValueError("calls of a remote tool are taken back one at a time")
         _, found = self._ready[0]
         original = found.image
-        inverse = original.request if found.read is not None and original.bare else None
+        known = found.read is not None and original.bare
+        inverse = (original.again or original.request) if known else None
         image = Image(
             plan=original.plan,
             resource=original.resource,
-            tool_class=original.tool_class,
+            tool_class=ToolClass.KEYED if original.undo_keyed else ToolClass.OPAQUE,
             request=found.undo,
             before=None if found.now is None else found.now.view,
             read=found.read,
             undo=inverse if original.read is not None else None,
             verify=found.verify,
             undo_safe=original.safe,
+            undo_keyed=original.tool_class is ToolClass.KEYED,
             safe=original.undo_safe,
             ignore=original.ignore,
             goal=original.before,

@@ -208,7 +208,7 @@ async def test_a_repeatable_compensation_that_was_never_sent_is_sent_now() -> No
 
 
 async def test_a_keyed_compensation_is_sent_again_under_its_key() -> None:
-    case = await Back.of(creation(tool_class=ToolClass.KEYED), "swallowed", heeds_keys=True)
+    case = await Back.of(creation(undo_keyed=True), "swallowed", heeds_keys=True)
     outcome = await case.resolved(State.REVERTING, later=60)
     assert outcome is not None
     assert outcome.state is State.REVERTED

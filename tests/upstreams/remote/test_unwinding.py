@@ -21,6 +21,7 @@ from tests.fixtures.shelf import (
     change,
     creation,
     deletion,
+    make,
     permit_for,
 )
 
@@ -278,9 +279,19 @@ async def test_only_one_call_is_carried_out_at_a_time() -> None:
 
 async def test_a_keyed_compensation_carries_the_key_of_the_revert() -> None:
     shelf = Shelf(items={"7": "old"}, heeds_keys=True)
-    undo = await done(shelf, deletion(tool_class=ToolClass.KEYED))
+    undo = await done(shelf, deletion(tool_class=ToolClass.KEYED, undo_keyed=True))
     await taken_back(shelf, undo)
     assert "holdfast-call_0099" in shelf.keys
+
+
+async def test_an_undo_without_a_key_is_not_repeatable_because_its_call_had_one() -> None:
+    shelf = Shelf(heeds_keys=True)
+    undo = await done(shelf, creation(tool_class=ToolClass.KEYED))
+    shelf.faults = ["swallowed"]
+    _, outcome, _ = await taken_back(shelf, undo)
+    assert (outcome.state, outcome.final) == (State.UNKNOWN, True)
+    assert len([r for r in shelf.seen if r["do"] == "delete"]) == 1
+    assert "holdfast-call_0099" not in shelf.keys
 
 
 async def test_a_permit_that_grew_old_is_not_used_for_a_revert_either() -> None:
@@ -318,3 +329,14 @@ async def test_a_revert_that_was_held_up_sends_nothing_once_more() -> None:
 
     assert outcome.state is State.UNKNOWN
     assert len(shelf.faults) == 1, "one was sent"
+
+
+async def test_a_condition_on_the_state_before_is_not_sent_when_a_call_is_done_again() -> None:
+    shelf = Shelf(items={"7": {"etag": "abc"}})
+    guarded = make({"do": "put", "id": "$request.id", "body": "new", "match": "$before.body.etag"})
+    undo = await done(shelf, change(body="new", conditional=guarded))
+    _, _, again = await taken_back(shelf, undo)
+    await taken_back(shelf, ("call_0099", again))
+    sent = [request for request in shelf.seen if request["do"] == "put"]
+    assert ["match" in request for request in sent] == [True, False, False]
+    assert shelf.items == {"7": "new"}
