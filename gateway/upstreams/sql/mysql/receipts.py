@@ -23,7 +23,7 @@ _DUPLICATE = 1062
 _MISSING = frozenset({1146, 1049, 1142, 1044, 1143})
 _LOCKED = frozenset({1205, 1213})
 
-_CREATE = (
+CREATE = (
     f"CREATE TABLE IF NOT EXISTS {TABLE} (call_id VARCHAR(64) CHARACTER SET ascii "
     "COLLATE ascii_bin NOT NULL PRIMARY KEY, state VARCHAR(8) CHARACTER SET ascii "
     "COLLATE ascii_bin NOT NULL, made_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), "
@@ -35,7 +35,7 @@ _KEPT_DAYS = 30
 def prepare(session: Session) -> None:
     """Makes the table, where the account may. Ends an open transaction, so not within one."""
     session.run(f"CREATE DATABASE IF NOT EXISTS {quoted(OWN_SCHEMA)}")
-    session.run(_CREATE)
+    session.run(CREATE)
 
 
 def there(session: Session) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Probe, Spooler, no_probe
+from gateway.interfaces import Clock, Piece, Probe, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -25,7 +27,7 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.mysql import checks, moves, receipts
+from gateway.upstreams.sql.mysql import checks, granting, moves, receipts
 from gateway.upstreams.sql.mysql.attempt import MariadbAttempt, Surroundings
 from gateway.upstreams.sql.mysql.defining import DefinitionAttempt, DefinitionUnwinding, Post
 from gateway.upstreams.sql.mysql.definitions import Definition
@@ -87,6 +89,7 @@ class MariadbUpstream:
             lock=_CAPTURE_LOCK_S,
             idle=statement + _THINKING_S,
         )
+        self._urls = (url, capture_url)
         own = elsewhere(capture_url or url, url)
         # Separate pools: a capture never waits for a connection that an attempt holds.
         self._agents = Pool(name, url, size=_AGENTS, timeouts=agents)
@@ -100,6 +103,20 @@ class MariadbUpstream:
 
     def __repr__(self) -> str:
         return f"MariadbUpstream({self._name!r})"
+
+    async def place(self) -> Path | None:
+        """The server's data folder, where it is on this machine."""
+        try:
+            async with self._peers.session() as lent:
+                [(folder, host)] = await lent.do(
+                    lambda s: s.texts("SELECT @@GLOBAL.datadir, SUBSTRING_INDEX(USER(), '@', -1)")
+                )
+        except UpstreamError:
+            return None  # ``check`` reports a database that cannot be reached
+        # The server sees us come from here.
+        if host not in ("localhost", "127.0.0.1", "::1") or folder is None:
+            return None
+        return Path(folder) if await asyncio.to_thread(os.path.isdir, folder) else None
 
     # --- life -----------------------------------------------------------------------------
 
@@ -126,7 +143,27 @@ class MariadbUpstream:
                 findings += await lent.do(lambda s: checks.capture_findings(s, about))
         except UpstreamError as error:
             return [Finding(level="error", about=about, message=error.detail)]
+        if any(finding.level == "warning" for finding in findings):
+            hint = f"`holdfast source prepare {self._name}` prints what is missing, as statements."
+            findings.append(Finding(level="info", about=about, message=hint))
         return findings
+
+    async def prepare(
+        self,
+        *,
+        apply: bool,
+        include: frozenset[str],  # noqa: ARG002 - nothing here is a matter of choice
+        admin_url: str | None,
+    ) -> list[Piece]:
+        url, capture_url = self._urls
+        return await asyncio.to_thread(
+            granting.prepared,
+            url,
+            capture_url,
+            admin_url=admin_url,
+            apply=apply,
+            source=self._name,
+        )
 
     # --- deciding -------------------------------------------------------------------------
 

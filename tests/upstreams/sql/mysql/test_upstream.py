@@ -103,3 +103,12 @@ async def test_without_the_right_to_receipts_every_write_is_refused(case: Case) 
     assert case.dump() == before
     findings = await case.source.check()
     assert any("GRANT INSERT ON holdfast.receipts" in f.message for f in findings)
+
+
+async def test_a_server_of_this_machine_tells_its_folder(case: Case) -> None:
+    folder = await case.source.place()
+    assert folder is not None
+    assert (folder / "mysql").is_dir()
+    nowhere = unreachable()
+    assert await nowhere.place() is None
+    await nowhere.close()
