@@ -22,6 +22,7 @@ from gateway.model import (
     Obligations,
     Reach,
     Reversibility,
+    Surface,
 )
 
 
@@ -87,7 +88,7 @@ class Decider:
         if not action.effects and action.cls is not ActionClass.READ:
             # `every` over nothing is true in Rego: an action without effects never reaches it.
             return Deny(reason="action.unsupported", detail="The action's effects are not known.")
-        decision = await self._policy.decide(self._policy.document(call, action, context))
+        decision = await self._decided(call, action, context)
         reach = self._judges.reach(call, action, ())
         stopped = self._judges.frozen(reach, context.freezes, context.time)
         if stopped is not None:
@@ -97,6 +98,16 @@ class Decider:
         if isinstance(decision, Deny):
             return decision
         return _kept(action, decision)
+
+    async def _decided(self, call: Call, action: Action, context: Context) -> Decision:
+        if call.surface is Surface.ADMIN:
+            # No agent's call, so no agent's policy: what an admin does for good waits for a person.
+            return Hold(
+                reasons=("this cannot be taken back",),
+                obligations=Obligations(irreversible=True),
+                revision=self._policy.revision,
+            )
+        return await self._policy.decide(self._policy.document(call, action, context))
 
     async def context(
         self,

@@ -79,6 +79,7 @@ def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:
     work = [
         parts.recovery.watch(RECOVERY_EVERY_S),
         _every(EXPIRY_EVERY_S, lambda: parts.store.expire_snapshots(parts.clock.now())),
+        _every(EXPIRY_EVERY_S, parts.purger.propose_expired),
         _every(APPROVALS_EVERY_S, lambda: expire_approvals(parts.store, parts.clock)),
         _every(UNKNOWN_EVERY_S, Unknowns(parts.store).look),
     ]

@@ -23,6 +23,7 @@ from gateway.interfaces import (
     ImageReader,
     Pace,
     Probe,
+    Quarantining,
     Resident,
     Spooler,
     Upstream,
@@ -32,6 +33,7 @@ from gateway.model import Scope
 from gateway.pipeline import Pipeline
 from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
+from gateway.purging import Purger
 from gateway.recovery import Recovery
 from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
@@ -70,6 +72,7 @@ class Parts:
     decider: Decider
     pipeline: Pipeline
     reverter: Reverter
+    purger: Purger
     recovery: Recovery
     freezer: Freezer
 
@@ -120,8 +123,21 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         decider=decider,
         pipeline=pipeline,
         reverter=reverter,
+        purger=_purger(sources, pipeline, store, clock),
         recovery=Recovery(upstreams=targets, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
+    )
+
+
+def _purger(
+    sources: Mapping[str, Source], pipeline: Pipeline, store: SqliteStore, clock: Clock
+) -> Purger:
+    return Purger(
+        sources={n: s for n, s in sources.items() if isinstance(s, Quarantining)},
+        handle=pipeline.handle,
+        store=store,
+        clock=clock,
+        new_id=new_id,
     )
 
 

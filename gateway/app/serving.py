@@ -61,6 +61,7 @@ def _gateway(parts: Parts) -> Gateway:
     return Gateway(
         pipeline=parts.pipeline,
         reverter=parts.reverter,
+        purger=parts.purger,
         store=parts.store,
         freezer=parts.freezer,
         policy=_PolicyFiles(parts.policy),

@@ -19,6 +19,7 @@ from gateway.cli import (
     freezing,
     local,
     policies,
+    quarantine,
     resolving,
     serving,
     snapshots,
@@ -66,6 +67,7 @@ app.add_typer(agents.app, name="agent")
 app.add_typer(tools.app, name="tools")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(sources.app, name="source")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main(arguments: Sequence[str] | None = None, shell: Shell | None = None) -> int:

@@ -233,6 +233,39 @@ class Resolver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """What a source has put away instead of dropping it, for the revert of ``call``. ``bytes``:
+    what it takes up in the source."""
+
+    source: str
+    place: str
+    call: str
+    at: datetime
+    objects: tuple[str, ...]
+    bytes: int
+
+    def as_json(self) -> dict[str, Json]:
+        return {
+            "source": self.source,
+            "place": self.place,
+            "call": self.call,
+            "at": self.at.isoformat(),
+            "objects": list(self.objects),
+            "bytes": self.bytes,
+        }
+
+
+@runtime_checkable
+class Quarantining(Protocol):
+    """An upstream that puts things away. Purging them is a call to it, ``{"purge": [call ids]}``
+    of the admin surface."""
+
+    async def quarantined(self) -> list[Quarantined]:
+        """Oldest first. Raises ``UpstreamError``."""
+        ...
+
+
 class ImageReader(Protocol):
     async def images(self, undo: Undo, *, offset: int, limit: int) -> list[Mapping[str, Json]]:
         """The images of ``undo`` as ``{"resource", "key", "before", "after"}``, for people."""

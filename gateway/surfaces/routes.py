@@ -15,6 +15,7 @@ from gateway.surfaces.admin import (
     audit,
     freezes,
     policies,
+    quarantine,
     reverts,
     snapshots,
 )
@@ -34,6 +35,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         *admin_calls.ENDPOINTS,
         *reverts.ENDPOINTS,
         *snapshots.ENDPOINTS,
+        *quarantine.ENDPOINTS,
         *approvals.ENDPOINTS,
         *policies.ENDPOINTS,
         *audit.ENDPOINTS,

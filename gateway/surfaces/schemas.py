@@ -152,6 +152,7 @@ BODIES: dict[str, Schema] = {
     "Resolving": body({"effect": {"enum": ["applied", "none"]}, "note": SHORT}, ("effect",)),
     "PolicyText": body({"text": TEXT}, ("text",)),
     "NewAgent": body({"name": TEXT, "roles": TEXTS}, ("name",)),
+    "Purge": body({"source": TEXT, "call": TEXT}, ("source", "call")),
     "Nothing": body({}),
 }
 
@@ -269,6 +270,27 @@ ANSWERS: dict[str, Schema] = {
         }
     ),
     "Rotated": shown({"key": TEXT, "rewrapped": COUNT, "damaged": COUNT, "plain": COUNT}),
+    "Quarantine": shown(
+        {
+            "quarantine": {
+                "type": "array",
+                "items": shown(
+                    {
+                        "source": TEXT,
+                        "place": TEXT,
+                        "call": TEXT,
+                        "agent": MAYBE_TEXT,
+                        "at": TEXT,
+                        "age_s": COUNT,
+                        "objects": TEXTS,
+                        "bytes": COUNT,
+                        "expires_at": TIME,
+                    }
+                ),
+            },
+            "bytes": COUNT,
+        }
+    ),
     "Deleted": shown({"id": TEXT, "deleted": FLAG}),
     "Approval": shown(_APPROVAL),
     "Approvals": shown({"approvals": {"type": "array", "items": ref("Approval")}}),

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gateway.guards.freeze import FreezeAnswer
 from gateway.identity.failures import FailedSignIns
-from gateway.interfaces import Clock, Identifier, ImageReader, Store
+from gateway.interfaces import Clock, Identifier, ImageReader, Quarantined, Store
 from gateway.model import (
     Approval,
     Call,
@@ -40,6 +40,14 @@ class Walk(Protocol):
     async def cancel(self, id: str) -> CallRecord | None: ...
 
     async def resume(self, approval: Approval) -> Reply: ...
+
+
+class Purging(Protocol):
+    """``purging.Purger`` as the surfaces use it."""
+
+    async def listed(self) -> list[tuple[Quarantined, CallRecord | None]]: ...
+
+    async def propose(self, source: str, calls: Sequence[str], *, by: str) -> Reply: ...
 
 
 class WalkBack(Protocol):
@@ -122,6 +130,7 @@ class Gateway:
 
     pipeline: Walk
     reverter: WalkBack
+    purger: Purging
     store: Store
     freezer: Freezes
     policy: PolicyFiles

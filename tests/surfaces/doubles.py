@@ -15,7 +15,7 @@ from gateway.errors import AuditUnavailable, NotFound, PolicyInvalid, Preconditi
 from gateway.guards.freeze import FreezeAnswer
 from gateway.identity.failures import FailedSignIns
 from gateway.identity.token import AdminToken, ConfiguredAgent, TokenIdentifier
-from gateway.interfaces import Agent, AuditEntry, Rotation, SnapshotInfo
+from gateway.interfaces import Agent, AuditEntry, Quarantined, Rotation, SnapshotInfo
 from gateway.lifecycle import State
 from gateway.model import (
     Allow,
@@ -434,6 +434,7 @@ class House:
     store: FakeStore
     walk: FakeWalk
     back: FakeWalkBack
+    purger: FakePurger
     freezes: FakeFreezes
     policies: FakePolicies
     gateway: Gateway
@@ -454,6 +455,29 @@ class House:
     def heard(self) -> list[str]:
         """The events on record, oldest first."""
         return [event for event, _ in self.store.events]
+
+
+class FakePurger:
+    """``Purging``: what lies there, and what was asked to go."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Quarantined, CallRecord | None]] = []
+        self.asked: list[tuple[str, tuple[str, ...], str]] = []
+
+    async def listed(self) -> list[tuple[Quarantined, CallRecord | None]]:
+        return self.kept
+
+    async def propose(self, source: str, calls: Sequence[str], *, by: str) -> Reply:
+        if source != "app":
+            raise NotFound("There is no such source with a quarantine.")
+        self.asked.append((source, tuple(calls), by))
+        refusal = Deny(
+            reason="approval.required",
+            detail="A person has to approve this call.",
+            extra={"approval": "apr_1", "call": "call_9"},
+        )
+        outcome = Outcome(state=State.HELD, effect=EffectState.NONE, refusal=refusal)
+        return Reply(call="call_9", state=State.HELD, effect=EffectState.NONE, outcome=outcome)
 
 
 @asynccontextmanager
@@ -480,9 +504,11 @@ async def house(bounds: Bounds | None = None) -> AsyncIterator[House]:
     async def may_undo(subject: Subject, record: CallRecord) -> Deny | None:
         return answers[0]
 
+    purger = FakePurger()
     wired = Gateway(
         pipeline=walk,
         reverter=back,
+        purger=purger,
         store=store,  # type: ignore[arg-type]
         freezer=freezes,
         policy=policies,
@@ -505,6 +531,7 @@ async def house(bounds: Bounds | None = None) -> AsyncIterator[House]:
             store=store,
             walk=walk,
             back=back,
+            purger=purger,
             freezes=freezes,
             policies=policies,
             gateway=wired,

@@ -20,7 +20,7 @@ from gateway.surfaces.application import application
 from gateway.surfaces.wiring import Bounds, Gateway
 from tests.fixtures.fakes import FakeUpstream, ids
 from tests.fixtures.walks import Walks, walks
-from tests.surfaces.doubles import ADMIN, AGENT, OTHER, FakePolicies
+from tests.surfaces.doubles import ADMIN, AGENT, OTHER, FakePolicies, FakePurger
 
 
 class Box(FakeUpstream):
@@ -78,6 +78,7 @@ async def a_site() -> AsyncIterator[Site]:
     gateway = Gateway(
         pipeline=made.pipeline,
         reverter=made.reverter,
+        purger=FakePurger(),
         store=store,
         freezer=Freezer(store, Windows([]), clock, new_id, made.pipeline.cancel),
         policy=FakePolicies(),

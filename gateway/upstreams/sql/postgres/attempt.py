@@ -69,6 +69,7 @@ class Job:
 
     judge: Callable[[Session], Awaitable[tuple[Line, ...] | Deny]]
     params: tuple[bytes | None, ...]
+    call: str = ""
     irreversible: str | None = None
     inexact: bool = False
 
@@ -110,6 +111,7 @@ class PostgresAttempt:
             Sink(spool),
             limits=around.limits,
             replica=around.replica,
+            call=job.call,
             loose=job.inexact,
         )
         self._mask = Mask()

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Identifier
 
-from gateway.upstreams.sql.postgres.preparing import FUNCTION, HOME, preparations
+from gateway.upstreams.sql.postgres.preparing import HOME, SIGNATURE, preparations
 
 OWN_ROLE = "holdfast"  # the name that is proposed where no capture_url is configured
 _PARAMETERS = 150000  # the first version that grants single settings
@@ -269,7 +269,7 @@ def _schema_changes(names: _Names) -> list[Wanted]:
             "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
             "WHERE a.rolname = %(agents)s AND k.rolname = %(capture)s "
             "AND n.nspname = '" + HOME + "' "
-            "AND p.oid = pg_catalog.to_regprocedure('" + FUNCTION + "(text)')",
+            "AND p.oid = pg_catalog.to_regprocedure('" + SIGNATURE + "')",
             statements=[SQL(one.statement) for one in made],
             without="DROP and CREATE are refused: there is no way back from them.",
         ),

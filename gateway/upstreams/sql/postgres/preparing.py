@@ -16,6 +16,8 @@ from gateway.upstreams.sql.postgres.session import Session
 HOME = "holdfast_quarantine"
 PLACES = "holdfast_q"  # what the names of the places begin with
 FUNCTION = f"{HOME}.make_room"
+SIGNATURE = f"{FUNCTION}(text, text, boolean)"
+REGISTER = f"{HOME}.places"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ def preparations(*, agents: str, capture: str, database: str) -> list[Preparatio
         "capture": Identifier(capture),
         "database": Identifier(database),
         "function": Identifier(HOME, "make_room"),
+        "places": Identifier(HOME, "places"),
     }
     no_drop = "DROP and CREATE are refused: there is no way back from them."
     no_revert = "Schema changes are refused: the capture role could not take them back."
@@ -45,11 +48,16 @@ def preparations(*, agents: str, capture: str, database: str) -> list[Preparatio
 
     found = [
         one("CREATE SCHEMA IF NOT EXISTS {home} AUTHORIZATION {capture}", no_drop),
+        one(_PLACES, no_drop),
+        one("ALTER TABLE {places} OWNER TO {capture}", no_drop),
         one(_MAKE_ROOM, no_drop),
-        one("ALTER FUNCTION {function}(text) OWNER TO {capture}", no_drop),
-        one("REVOKE ALL ON FUNCTION {function}(text) FROM PUBLIC", "Every role may make places."),
+        one("ALTER FUNCTION {function}(text, text, boolean) OWNER TO {capture}", no_drop),
+        one(
+            "REVOKE ALL ON FUNCTION {function}(text, text, boolean) FROM PUBLIC",
+            "Every role may make places.",
+        ),
         one("GRANT USAGE ON SCHEMA {home} TO {agents}", no_drop),
-        one("GRANT EXECUTE ON FUNCTION {function}(text) TO {agents}", no_drop),
+        one("GRANT EXECUTE ON FUNCTION {function}(text, text, boolean) TO {agents}", no_drop),
         one("GRANT CREATE ON DATABASE {database} TO {capture}", no_drop),
     ]
     if agents != capture:
@@ -57,15 +65,23 @@ def preparations(*, agents: str, capture: str, database: str) -> list[Preparatio
     return found
 
 
+_PLACES = """\
+CREATE TABLE IF NOT EXISTS {places} (
+  place text PRIMARY KEY, call text NOT NULL, at timestamptz NOT NULL DEFAULT now())"""
+
+# ``make``: false where the place is a schema that is renamed.
 _MAKE_ROOM = f"""\
-CREATE OR REPLACE FUNCTION {{function}}(place text) RETURNS void
+CREATE OR REPLACE FUNCTION {{function}}(place text, call text, make boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $holdfast$
 BEGIN
   IF place !~ '^{PLACES}[0-9a-f]{{{{12}}}}_[0-9]+$' THEN
     RAISE EXCEPTION 'not the name of a place' USING ERRCODE = '22023';
   END IF;
-  EXECUTE pg_catalog.format('CREATE SCHEMA %I', place);
-  EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', place, session_user);
+  INSERT INTO {{places}} (place, call) VALUES (place, call);
+  IF make THEN
+    EXECUTE pg_catalog.format('CREATE SCHEMA %I', place);
+    EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', place, session_user);
+  END IF;
 END $holdfast$"""
 
 _NO_HOME = f"""
@@ -83,7 +99,7 @@ SELECT CASE
          p.proowner, pg_catalog.current_database(), 'CREATE')
     THEN 'the owner of {FUNCTION} lacks CREATE on the database'
 END
-FROM pg_catalog.to_regprocedure('{FUNCTION}(text)') AS f(oid)
+FROM pg_catalog.to_regprocedure('{SIGNATURE}') AS f(oid)
 LEFT JOIN pg_catalog.pg_proc p ON p.oid = f.oid"""
 
 

@@ -40,6 +40,7 @@ from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
 from gateway.upstreams.sql.postgres.images import TableImage, decode
 from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.preparing import HOME
 from gateway.upstreams.sql.postgres.restore import Problem, Restore
 from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.postgres.sink import opening
@@ -151,19 +152,13 @@ class PostgresUnwinding:
         self._probe("postgres.unwind.committed")
         return outcome
 
-    def _schema_undo(self, found: Extent) -> Captured | Deny:
+    def _schema_undo(self, found: Extent) -> Captured:
         filled = {part.kept.table for part in self._backs if part.kept is not None}
-        names = ", ".join(table.resource for table in found.tables if table.oid not in filled)
-        if names:
-            return Deny(
-                reason="undo.unavailable",
-                detail=f"This takes back changes of the schema and of rows of {names} at once, "
-                "which could not be redone. Take these calls back one by one.",
-            )
+        rows = any(t.oid not in filled and t.schema != HOME for t in found.tables)
         # Values that a call took away lie in its own image: what takes them away again does not
-        # have them.
+        # have them. Rows and schema together have no order in which to redo them.
         again = any(part.kept is not None and not part.back for part in self._backs)
-        how = Reversibility.IRREVERSIBLE if again else Reversibility.EXACT
+        how = Reversibility.IRREVERSIBLE if again or rows else Reversibility.EXACT
         undo = Parts(parts=tuple(self._backs)).undo(self._source, self._receipt, how)
         return Captured(undo=undo, receipt=self._receipt)
 
@@ -231,10 +226,12 @@ class PostgresUnwinding:
                 self._session,
                 part,
                 lambda: Segments(self._seat.spooler.read(undo)),
+                call=step.call,
                 force=force,
             )
             if back.failed is not None:
-                raise _Failed("revert.schema_changed", back.failed)
+                reason = "revert.not_revertible" if back.purged else "revert.schema_changed"
+                raise _Failed(reason, back.failed)
             if back.conflicts:
                 for conflict in back.conflicts:
                     if self._watch is not None:

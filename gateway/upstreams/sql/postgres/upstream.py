@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Piece, Probe, Spooler, no_probe
+from gateway.interfaces import Clock, Piece, Probe, Quarantined, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -23,6 +23,7 @@ from gateway.model import (
     Resource,
     Reversibility,
     SqlAction,
+    Surface,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
@@ -34,7 +35,11 @@ from gateway.upstreams.sql.postgres.attempt import (
     Surroundings,
     parameters,
 )
+from gateway.upstreams.sql.postgres.ddl import purging
 from gateway.upstreams.sql.postgres.ddl.foreseeing import Foreseen, foresee
+from gateway.upstreams.sql.postgres.ddl.purging import Purge, purge_of
+from gateway.upstreams.sql.postgres.ddl.records import KIND as SCHEMA
+from gateway.upstreams.sql.postgres.ddl.records import shown
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.grants import Logins
 from gateway.upstreams.sql.postgres.images import decode
@@ -176,6 +181,8 @@ class PostgresUpstream:
 
     async def parse(self, call: Call) -> Action | Deny:
         """Raises ``UpstreamError`` when the database cannot be asked what names mean."""
+        if call.surface is Surface.ADMIN:
+            return await self._purge(call)
         sql, values = call.request.get("sql"), call.request.get("params")
         if not isinstance(sql, str):
             return Deny(reason="malformed", detail='"sql" has to be a string.')
@@ -198,6 +205,22 @@ class PostgresUpstream:
         return self._action(
             call, _Facts(grammar=grammar, judged=found, params=params, foreseen=foreseen)
         )
+
+    async def _purge(self, call: Call) -> Action | Deny:
+        return purge_of(call, await self.quarantined(), self._resource())
+
+    def _resource(self) -> Resource:
+        return Resource(
+            type="postgres", id=self._name, environment=self._environment, labels=self._labels
+        )
+
+    async def quarantined(self) -> list[Quarantined]:
+        """See ``Quarantining.quarantined``."""
+        try:
+            async with self._peers.session() as session:
+                return await purging.quarantined(session, self._name)
+        except psycopg.Error as error:
+            raise upstream_error(error, self._name) from error
 
     async def _judged(self, grammar: Grammar) -> tuple[Judged, Foreseen] | Deny:
         try:
@@ -230,12 +253,7 @@ class PostgresUpstream:
             idempotent=judged.cls is ActionClass.READ,
             digest=call.digest,
             effects=judged.effects,
-            resource=Resource(
-                type="postgres",
-                id=self._name,
-                environment=self._environment,
-                labels=self._labels,
-            ),
+            resource=self._resource(),
             sql=SqlAction(
                 dialect="postgres",
                 text=facts.grammar.text,
@@ -251,18 +269,28 @@ class PostgresUpstream:
     # --- doing and undoing ----------------------------------------------------------------
 
     @asynccontextmanager
-    async def attempt(self, call: Call, action: Action) -> AsyncIterator[PostgresAttempt]:  # noqa: ARG002
+    async def attempt(self, call: Call, action: Action) -> AsyncIterator[PostgresAttempt | Purge]:
         facts = action.facts
+        if call.surface is Surface.ADMIN:
+            async with self._reverts.session() as session:
+                yield Purge(
+                    self._name,
+                    session,
+                    call.request["purge"],
+                    ask=self.happened,
+                    probe=self._probe,
+                )
+            return
         if not isinstance(facts, _Facts):
             raise TypeError("the action was not parsed by this upstream")
         replica = await self._may_switch_triggers_off()
         with ExitStack() as open_until:
             async with self._agents.session() as session:
                 yield PostgresAttempt(
-                    session, self._job(action, facts), self._around(replica), open_until
+                    session, self._job(call, action, facts), self._around(replica), open_until
                 )
 
-    def _job(self, action: Action, facts: _Facts) -> Job:
+    def _job(self, call: Call, action: Action, facts: _Facts) -> Job:
         async def judge(session: Session) -> tuple[Line, ...] | Deny:
             """Names may resolve otherwise here and now than when the call was decided."""
             again = await self._judge.server(
@@ -292,6 +320,7 @@ class PostgresUpstream:
         return Job(
             judge=judge,
             params=facts.params,
+            call=call.id,
             irreversible=action.why_irreversible,
             inexact=action.why_inexact is not None,
         )
@@ -350,6 +379,8 @@ class PostgresUpstream:
         """Raises ``ImageDamaged``, and ``UpstreamError``: only the server knows its types."""
         if undo.reversibility is Reversibility.IRREVERSIBLE:
             return []
+        if undo.kind == SCHEMA:
+            return shown(undo)[offset : offset + limit]
         try:
             async with self._peers.session() as session:
                 pieces = self._spooler.read(undo)

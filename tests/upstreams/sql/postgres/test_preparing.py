@@ -51,11 +51,11 @@ async def test_the_helper_makes_places_and_nothing_else(
     case_prepared: SchemaCase, place: str
 ) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue):
-        case_prepared.owner.execute(f"SELECT {FUNCTION}(%s)".encode(), (place,))
+        case_prepared.owner.execute(f"SELECT {FUNCTION}(%s, 'c', true)".encode(), (place,))
 
 
 async def test_the_agent_cannot_reach_the_helper_through_the_gateway(
     case_prepared: SchemaCase,
 ) -> None:
-    refused = await case_prepared.parse(f"SELECT {FUNCTION}('holdfast_q0123456789ab_1')")
+    refused = await case_prepared.parse(f"SELECT {FUNCTION}('holdfast_q0123456789ab_1', 'c', true)")
     assert getattr(refused, "reason", None) == "action.unsupported"

@@ -256,7 +256,7 @@ async def _created(session: Session, change: Written, seed: Seed) -> Part:
         seed.oid,
     )
     await session.run("SAVEPOINT creating")
-    await put_away(session, [seed], verb=change.verb)
+    await put_away(session, [seed], verb=change.verb, call="")
     await session.run("ROLLBACK TO SAVEPOINT creating")
     return Part(
         verb=change.verb,

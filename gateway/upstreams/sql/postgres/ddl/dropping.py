@@ -28,36 +28,37 @@ WHERE c.oid = ANY (%s::int8[]::oid[]) AND c.relkind IN ('r', 'p') ORDER BY 1"""
 
 
 async def planned(
-    session: Session, found: Sequence[Seed], *, cascades: bool = True
+    session: Session, found: Sequence[Seed], *, call: str = "", cascades: bool = True
 ) -> tuple[Plan, list[Gone]]:
     """What a DROP of ``found`` would be here and now. Changes nothing. Raises ``NoWayBack``."""
     gone = await closure(session, found, cascades=cascades)
-    return await Quarantine(session, gone, secrets.token_hex(6)).plan(), gone
+    return await Quarantine(session, gone, secrets.token_hex(6), call).plan(), gone
 
 
 async def drop(
     session: Session,
     found: Sequence[Seed],
     *,
+    call: str,
     tried: Callable[[], Awaitable[Reply]],
 ) -> tuple[Reply, Part | None]:
-    """``tried`` runs the agent's statement verbatim. ``None`` where nothing was there to drop.
-    Raises ``NoWayBack``, or what the server says to the statement itself."""
+    """``call``: who it is kept for. ``tried`` runs the agent's statement verbatim. ``None`` where
+    nothing was there to drop. Raises ``NoWayBack``, or what the server says to it."""
     await session.run("SAVEPOINT tried")
     reply = await tried()
     await session.run("ROLLBACK TO SAVEPOINT tried")
     if not found:
         return reply, None
     async with plain_names(session):
-        return reply, await put_away(session, found, verb="drop")
+        return reply, await put_away(session, found, verb="drop", call=call)
 
 
-async def put_away(session: Session, found: Sequence[Seed], *, verb: str) -> Part:
+async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: str) -> Part:
     """Puts ``found`` and all that depends on it into quarantine. The search path is empty."""
     tables = [g.oid for g in await closure(session, found) if g.catalog == "pg_class"]
     for (name,) in await session.rows(_LOCKABLE, tables):
         await attempted(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
-    plan, gone = await planned(session, found)
+    plan, gone = await planned(session, found, call=call)
     before = await shape(session, plan.scope)
     for statement in plan.redo:
         await attempted(session, statement)

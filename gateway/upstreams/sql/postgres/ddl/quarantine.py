@@ -10,7 +10,7 @@ from psycopg.sql import Identifier, Literal
 
 from gateway.upstreams.sql.postgres.ddl.closure import Gone
 from gateway.upstreams.sql.postgres.ddl.shape import Scope
-from gateway.upstreams.sql.postgres.preparing import FUNCTION
+from gateway.upstreams.sql.postgres.preparing import FUNCTION, REGISTER
 from gateway.upstreams.sql.postgres.session import Session
 
 
@@ -87,12 +87,13 @@ _NARROWED = """
 
 class Quarantine:
     """Plans one DROP. ``gone`` is the closure of what it names; ``token`` makes the names of the
-    places, twelve hexadecimal digits that no other call has."""
+    places, twelve hexadecimal digits that no other call has; ``call`` is who it is kept for."""
 
-    def __init__(self, session: Session, gone: Sequence[Gone], token: str) -> None:
+    def __init__(self, session: Session, gone: Sequence[Gone], token: str, call: str) -> None:
         self._session = session
         self._gone = gone
         self._token = token
+        self._call = call
         self._plan = Plan()
         self._schemas = {g.name: g for g in gone if g.catalog == "pg_namespace"}
         self._inside = frozenset(
@@ -276,11 +277,18 @@ class Quarantine:
         if schema not in self._rooms:
             place = f"holdfast_q{self._token}_{len(self._rooms) + 1}"
             self._rooms[schema] = place
-            self._plan.places.append(place)
-            self._plan.redo.insert(0, f"SELECT {FUNCTION}({_literal(place)})")
-            self._plan.undo.append(f"DROP SCHEMA {_quoted(place)}")
-            self._plan.leave.append(self._plan.undo[-1])
+            self._register(place, make=True)
         return self._rooms[schema]
+
+    def _register(self, place: str, *, make: bool) -> None:
+        self._plan.places.append(place)
+        flag = "true" if make else "false"
+        name, call = _literal(place), _literal(self._call)
+        self._plan.redo.insert(0, f"SELECT {FUNCTION}({name}, {call}, {flag})")
+        leave = [f"DROP SCHEMA {_quoted(place)}"] if make else []
+        leave.append(f"DELETE FROM {REGISTER} WHERE place = {name}")
+        self._plan.undo += leave
+        self._plan.leave += leave
 
     def _move(self) -> None:
         # Functions first: they are named with the types of tables.
@@ -342,7 +350,7 @@ class Quarantine:
                 [f"ALTER SCHEMA {_quoted(name)} RENAME TO {_quoted(place)}"],
                 [f"ALTER SCHEMA {_quoted(place)} RENAME TO {_quoted(name)}"],
             )
-            self._plan.places.append(place)
+            self._register(place, make=False)
             self._plan.moved.append(
                 Moved(kind="schema", schema="", name=name, oid=gone.oid, place=place)
             )

@@ -127,3 +127,17 @@ def parts_of(undo: Undo) -> Sequence[Part]:
         return [Part.from_json(part) for part in undo.manifest["parts"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImageDamaged("The way back of this call cannot be read.") from error
+
+
+def shown(undo: Undo) -> list[Mapping[str, Json]]:
+    """What the call made different, for people. Raises ``ImageDamaged``."""
+    return [
+        {
+            "resource": ", ".join(part.names),
+            "key": {"part": key},
+            "before": part.difference.before.get(key),
+            "after": part.difference.after.get(key),
+        }
+        for part in parts_of(undo)
+        for key in part.difference.parts
+    ]

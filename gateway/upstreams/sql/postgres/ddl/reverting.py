@@ -49,16 +49,24 @@ class Back:
     restored: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
     failed: str | None = None
+    purged: bool = False
 
 
 async def take_back(
-    session: Session, part: Part, segments: Callable[[], Segments], *, force: bool = False
+    session: Session,
+    part: Part,
+    segments: Callable[[], Segments],
+    *,
+    call: str,
+    force: bool = False,
 ) -> Back:
     """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
     The search path of ``session`` is empty. ``force``: also what others have put into something
-    that the call made. ``segments`` opens the call's image."""
+    that the call made. ``segments`` opens the image of ``call``."""
     if part.made:
-        return await _away(session, part, force=force)
+        return await _away(session, part, call=call, force=force)
+    if part.places and not part.back and not await _there(session, part.places):
+        return Back(part, failed="What it put into quarantine was purged.", purged=True)
     now = await _shape(session, part)
     conflicts = _changed(part, now)
     if not part.back:
@@ -84,12 +92,20 @@ async def take_back(
     return Back(part.swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
 
 
+async def _there(session: Session, places: Sequence[str]) -> bool:
+    (found,) = await session.one(
+        "SELECT count(*) FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY (%s::text[])",
+        list(places),
+    )
+    return bool(found)
+
+
 async def _shape(session: Session, part: Part) -> Shape:
     found = await shape(session, part.scope)
     return unordered(found) if part.loose else found
 
 
-async def _away(session: Session, part: Part, *, force: bool) -> Back:
+async def _away(session: Session, part: Part, *, call: str, force: bool) -> Back:
     """What the call made goes into quarantine, unless others have come to use it."""
     (made,) = part.made
     seed = Seed(catalog=made.catalog, oid=made.oid)
@@ -107,7 +123,7 @@ async def _away(session: Session, part: Part, *, force: bool) -> Back:
     if rows != made.rows and not force:
         return Back(part, conflicts=[_unlike(made, {"rows": rows}, "changed")])
     try:
-        return Back(await put_away(session, [seed], verb="revert"), restored=1)
+        return Back(await put_away(session, [seed], verb="revert", call=call), restored=1)
     except NoWayBack as error:
         return Back(part, failed=f"{error}.")
 

@@ -19,6 +19,7 @@ from gateway.upstreams.sql.postgres.ddl.sequences import Reset
 from gateway.upstreams.sql.postgres.ddl.truncating import Clearing, copied
 from gateway.upstreams.sql.postgres.extent import Extent
 from gateway.upstreams.sql.postgres.images import KIND, TableImage, encode
+from gateway.upstreams.sql.postgres.preparing import HOME
 from gateway.upstreams.sql.postgres.session import Reply, Session
 from gateway.upstreams.sql.postgres.sink import Sink
 from gateway.upstreams.sql.postgres.written import Written
@@ -39,6 +40,7 @@ class SchemaWork:
         *,
         limits: SqlLimits,
         replica: bool,
+        call: str = "",
         loose: bool = False,
     ) -> None:
         self._own = own
@@ -47,6 +49,7 @@ class SchemaWork:
         self._limits = limits
         self._replica = replica
         self._loose = loose
+        self._call = call
         self._parts: list[Part] = []
         self._images: list[TableImage] = []
         self._resets: list[Reset] = []
@@ -74,7 +77,8 @@ class SchemaWork:
             return await self._truncate(change, tried)
         if change.verb == "drop":
             named = [n for n in change.named if n.verb == "drop"]
-            reply, part = await drop(self._own, await seeds(self._own, named), tried=tried)
+            found = await seeds(self._own, named)
+            reply, part = await drop(self._own, found, call=self._call, tried=tried)
             self._parts += [part] if part is not None else []
             return reply
         reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
@@ -106,9 +110,13 @@ class SchemaWork:
         return reply
 
     def without_proofs(self, extent: Extent) -> Extent:
-        """``extent`` without what the proofs did in savepoints, which the counters still show."""
+        """``extent`` without the register of places, and without what the proofs did in savepoints,
+        which the counters still show."""
         filled = {part.filled for part in self._parts}
-        return replace(extent, tables=tuple(t for t in extent.tables if t.oid not in filled))
+        return replace(
+            extent,
+            tables=tuple(t for t in extent.tables if t.oid not in filled and t.schema != HOME),
+        )
 
     async def undo(self, source: str, xid: str, extent: Extent) -> Undo | Deny:
         """The way back, once everything ran."""

@@ -15,19 +15,20 @@ async def _plan(case: SchemaCase, name: str) -> Plan:
     (oid,) = case.admin.execute("SELECT %s::regclass::oid::int8", (name,)).fetchone() or (0,)
     async with case.upstream._peers.session() as session:
         gone = await closure(session, [Seed(catalog="pg_class", oid=oid)])
-        return await Quarantine(session, gone, TOKEN).plan()
+        return await Quarantine(session, gone, TOKEN, "call_1").plan()
 
 
 async def test_a_plain_table_is_moved_and_nothing_else(shop: SchemaCase) -> None:
     plan = await _plan(shop, "guarded")
     place = f"holdfast_q{TOKEN}_1"
     assert plan.redo == [
-        f"SELECT holdfast_quarantine.make_room('{place}')",
+        f"SELECT holdfast_quarantine.make_room('{place}', 'call_1', true)",
         f'ALTER TABLE "public"."guarded" SET SCHEMA "{place}"',
     ]
     assert plan.undo == [
         f'ALTER TABLE "{place}"."guarded" SET SCHEMA "public"',
         f'DROP SCHEMA "{place}"',
+        f"DELETE FROM holdfast_quarantine.places WHERE place = '{place}'",
     ]
     assert not plan.prove
 

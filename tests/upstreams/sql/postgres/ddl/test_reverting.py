@@ -25,7 +25,9 @@ async def test_what_was_purged_cannot_come_back(case: SchemaCase) -> None:
     case.admin.execute(f"DROP SCHEMA {place} CASCADE")
     there = case.dump()
     reverted = await case.revert(done.undo)
-    assert reverted.states == ["conflict"]
+    assert reverted.states == ["failed"]
+    assert reverted.steps[0].reason == "revert.not_revertible"
+    assert "purged" in (reverted.steps[0].detail or "")
     assert different(there, case.dump()) == []
 
 
