@@ -67,6 +67,12 @@ class TableImage:
         return f"{self.schema}.{self.name}"
 
 
+def row_count(undo: Undo) -> int:
+    """How many rows the images of a call are of."""
+    tables = undo.manifest.get("tables", ())
+    return sum(max(int(t[s]["rows"]) for s in ("before", "after")) for t in tables)
+
+
 def encode(images: Sequence[TableImage], *, xid: str) -> dict[str, Json]:
     """The manifest of one call's images."""
     return {"format": FORMAT, "xid": xid, "tables": [_entry(image) for image in images]}

@@ -25,6 +25,7 @@ from gateway.model import (
     Step,
     Undo,
 )
+from gateway.upstreams.sql.altered import altered, gone
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import catalog, references
 from gateway.upstreams.sql.postgres.capture import Capture
@@ -38,7 +39,7 @@ from gateway.upstreams.sql.postgres.ddl.sequences import Reset, put_back
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
-from gateway.upstreams.sql.postgres.images import TableImage, decode
+from gateway.upstreams.sql.postgres.images import TableImage, decode, row_count
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.preparing import HOME
 from gateway.upstreams.sql.postgres.restore import Problem, Restore
@@ -106,7 +107,11 @@ class PostgresUnwinding:
         not to be had in time."""
         try:
             await self._begin()
-            steps = [await self._step(i, id, undo) for i, (id, undo) in enumerate(self._undos)]
+            steps = []
+            for i, (id, undo) in enumerate(self._undos):
+                self._tell(i)
+                steps.append(await self._step(i, id, undo))
+            self._tell(len(self._undos))
             if self._mode is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
                 await self._session.run("ROLLBACK TO SAVEPOINT whole")
                 steps = [_not_done(s) for s in steps]
@@ -115,6 +120,12 @@ class PostgresUnwinding:
         self._steps = tuple(steps)
         self._probe("postgres.unwound")
         return self._steps
+
+    def _tell(self, done: int) -> None:
+        """Progress in rows, after so many calls."""
+        if self._watch is not None:
+            sizes = [row_count(undo) for _, undo in self._undos]
+            self._watch.progress(sum(sizes[:done]), sum(sizes))
 
     async def try_one(self) -> tuple[Step, tuple[Restore, ...]]:
         """The only undo, tried in a transaction that others opened and that they roll back to
@@ -291,11 +302,13 @@ class PostgresUnwinding:
         restores: list[Restore] = []
         for i, image in enumerate(images):
             table = found.get(image.oid)
-            if table is None or table.fingerprint != image.fingerprint:
-                raise _Failed(
-                    "revert.schema_changed",
-                    f"{image.resource} is not the table that it was when the call ran.",
-                )
+            rows = max(image.before.count, image.after.count)
+            if table is None:
+                raise _Failed("revert.schema_changed", gone(image.resource, rows))
+            if table.fingerprint != image.fingerprint:
+                before = {c.name: c.type for c in image.columns}
+                now = {c.name: c.type for c in table.stored}
+                raise _Failed("revert.schema_changed", altered(image.resource, before, now, rows))
             restores.append(
                 Restore(
                     self._session,

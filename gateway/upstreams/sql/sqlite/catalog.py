@@ -40,6 +40,7 @@ class Shape:
     without_rowid: bool
     generated: tuple[str, ...]
     fingerprint: str
+    types: tuple[str, ...] = ()  # as declared, column by column
 
     @property
     def capturable(self) -> bool:
@@ -128,6 +129,7 @@ def shape(db: apsw.Connection, table: str) -> Shape | None:
         without_rowid=without_rowid,
         generated=tuple(str(row[0]) for row in info if row[4] in (2, 3)),
         fingerprint=hashlib.sha256(text.encode("ascii")).hexdigest(),
+        types=tuple(str(row[1]) for row in info if row[4] == 0),
     )
 
 

@@ -34,7 +34,10 @@ def same(one: Row | None, other: Row | None) -> bool:
     """Equal in type and value, floats by their bits: 1 and 1.0, or 0.0 and -0.0, are not."""
     if one is None or other is None:
         return one is other
-    return one == other and all(map(same_cell, one, other))
+    if one != other or list(map(type, one)) != list(map(type, other)):
+        return False
+    # Of equal values of one type only zeros can still differ.
+    return 0.0 not in one or all(map(same_cell, one, other))
 
 
 def same_cell(one: Cell, other: Cell) -> bool:

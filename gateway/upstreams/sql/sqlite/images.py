@@ -99,6 +99,7 @@ def manifest_of(images: Sequence[TableImage]) -> list[Json]:
             "without_rowid": image.shape.without_rowid,
             "generated": list(image.shape.generated),
             "fingerprint": image.shape.fingerprint,
+            "types": list(image.shape.types),
             "rows": len(image.changes),
         }
         for image in images
@@ -140,6 +141,7 @@ def _shape(table: Mapping[str, Json]) -> Shape:
         without_rowid=table["without_rowid"],
         generated=tuple(table["generated"]),
         fingerprint=table["fingerprint"],
+        types=tuple(table.get("types", ())),
     )
 
 

@@ -19,10 +19,14 @@ _CHUNK = 200
 
 def leave_out(db: apsw.Connection, keys: Sequence[ForeignKey], items: Sequence[Item]) -> bool:
     """Marks the restored rows that leave an orphan as conflicts; whether there was one."""
+    names: dict[str, str] = {}
     chosen: dict[str, list[Item]] = {}
     for item in items:
-        if item.restore:
-            chosen.setdefault(folded(item.image.shape.name), []).append(item)
+        if item.restore and keys:
+            name = item.image.shape.name
+            if name not in names:
+                names[name] = folded(name)
+            chosen.setdefault(names[name], []).append(item)
     found = False
     for key in keys:
         found |= _children(db, key, chosen.get(folded(key.table), []))

@@ -17,6 +17,7 @@ from gateway.upstreams.sql.sqlite.rows import Key, count
 
 # A share says nothing about a handful of rows.
 _SHARE_FROM_ROWS = 10
+_SHARE_LEAST = 100
 _HOOK = "holdfast"
 
 
@@ -68,8 +69,9 @@ class Recorder:
         touched.deleted = max(touched.deleted, rows)
 
     def measured(self) -> Measured:
-        """The gross counts, and the largest share of a table that was changed or deleted: by
-        count(*) in the transaction, for tables with more than ten touched rows (0.0 otherwise)."""
+        """The gross counts, and the largest share of a table that was changed or deleted, for
+        tables with more than ten touched rows (0.0 otherwise). The rows of a table are counted in
+        the transaction, up to a hundred times those: a share below one percent is given as that."""
         share = max((self._share(n, t) for n, t in self.tables.items()), default=0.0)
         return Measured(
             tables={
@@ -84,7 +86,7 @@ class Recorder:
         if touched.total <= _SHARE_FROM_ROWS or not lost:
             return 0.0
         try:
-            now = count(self._db, name)
+            now = count(self._db, name, most=lost * _SHARE_LEAST)
         except apsw.SQLError:
             return 1.0  # the table was dropped
         before = now - touched.inserted + touched.deleted

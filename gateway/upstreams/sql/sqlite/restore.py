@@ -10,6 +10,7 @@ from typing import Protocol
 import apsw
 
 from gateway.model import LISTED, Conflict, OnConflict
+from gateway.upstreams.sql.altered import altered, gone
 from gateway.upstreams.sql.merging import merged
 from gateway.upstreams.sql.sqlite import catalog, orphans, rows
 from gateway.upstreams.sql.sqlite.catalog import Shape, quoted
@@ -84,11 +85,17 @@ def schema_change(db: apsw.Connection, images: Sequence[TableImage]) -> str | No
     """What is no longer as it was when the images were taken; ``None`` when nothing is."""
     for image in images:
         shape = catalog.shape(db, image.shape.name)
+        rows = len(image.changes)
         if shape is None:
-            return f"The table {image.shape.name} is gone."
+            return gone(image.shape.name, rows)
         if shape.fingerprint != image.shape.fingerprint:
-            return f"The table {image.shape.name} was altered."
+            return altered(image.shape.name, _types(image.shape), _types(shape), rows)
     return None
+
+
+def _types(shape: Shape) -> dict[str, str]:
+    declared = shape.types or ("",) * len(shape.columns)
+    return dict(zip(shape.columns, declared, strict=True))
 
 
 def restore(
@@ -152,20 +159,38 @@ def _apply(db: apsw.Connection, items: Sequence[Item], told: Ears) -> bool:
         rows.delete(db, shape, [_there(shape, i) for i in group if i.now is not None])
     for shape, group in groups:
         inserter = rows.Inserter(db, shape)
-        for number, item in enumerate(group, 1):
-            if number % _TOLD_ROWS == 0 or number == len(group):
-                told.rows(number % _TOLD_ROWS or _TOLD_ROWS)
-            if item.target is None:
-                continue
-            try:
-                inserter.insert(item.change.key, item.target)
-            except apsw.ConstraintError as error:
-                if getattr(error, "extendedresult", 0) in _TAKEN:
-                    item.leave("unique", _rival(db, item))
-                else:
-                    item.leave("inexact")
-                clean = False
+        for start in range(0, len(group), _TOLD_ROWS):
+            part = group[start : start + _TOLD_ROWS]
+            clean &= _insert(db, inserter, part)
+            told.rows(len(part))
     return clean and all(_verified(db, shape, group) for shape, group in groups)
+
+
+def _insert(db: apsw.Connection, inserter: rows.Inserter, part: Sequence[Item]) -> bool:
+    """All at once; one by one where somebody's row is in the way of one of them."""
+    found = [(item.change.key, item.target) for item in part if item.target is not None]
+    db.execute("SAVEPOINT holdfast_insert")
+    try:
+        inserter.insert_all(found)
+    except apsw.ConstraintError:
+        db.execute("ROLLBACK TO holdfast_insert")
+    else:
+        return True
+    finally:
+        db.execute("RELEASE holdfast_insert")
+    clean = True
+    for item in part:
+        if item.target is None:
+            continue
+        try:
+            inserter.insert(item.change.key, item.target)
+        except apsw.ConstraintError as error:
+            if getattr(error, "extendedresult", 0) in _TAKEN:
+                item.leave("unique", _rival(db, item))
+            else:
+                item.leave("inexact")
+            clean = False
+    return clean
 
 
 def _grouped(items: Sequence[Item]) -> list[tuple[Shape, list[Item]]]:

@@ -97,6 +97,14 @@ class Inserter:
         self._into = f"INSERT OR ABORT INTO main.{quoted(shape.name)}({', '.join(names)}) VALUES("
         self._plain = f"{self._into}{', '.join('?' * len(names))})"
 
+    def insert_all(self, found: Sequence[tuple[Key, Row]]) -> None:
+        cells = [(*key, *row) if self._numbered else row for key, row in found]
+        if any(isinstance(cell, RawText) for row in cells for cell in row):
+            for key, row in found:
+                self.insert(key, row)
+        else:
+            self._db.executemany(self._plain, cells)
+
     def insert(self, key: Key, row: Row) -> None:
         cells = (*key, *row) if self._numbered else row
         if any(isinstance(cell, RawText) for cell in cells):
@@ -118,7 +126,11 @@ def delete(db: apsw.Connection, shape: Shape, keys: Sequence[Key]) -> None:
         )
 
 
-def count(db: apsw.Connection, table: str) -> int:
-    for (number,) in db.execute(f"SELECT count(*) FROM main.{quoted(table)}"):
+def count(db: apsw.Connection, table: str, *, most: int | None = None) -> int:
+    """How many rows there are; ``most``: counting ends there."""
+    source = f"main.{quoted(table)}"
+    if most is not None:
+        source = f"(SELECT 1 FROM {source} LIMIT {most})"
+    for (number,) in db.execute(f"SELECT count(*) FROM {source}"):
         return int(number)
     return 0

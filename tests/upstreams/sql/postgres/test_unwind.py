@@ -116,6 +116,20 @@ async def test_a_merge_leaves_what_others_wrote_in_other_columns(case: Case) -> 
     ]
 
 
+async def test_an_altered_table_is_told_column_by_column(case: Case) -> None:
+    case.setup("CREATE TABLE m(id int PRIMARY KEY, v numeric, w text); INSERT INTO m VALUES (1, 1)")
+    done = await case.call("UPDATE m SET v = 2")
+    case.admin.execute("ALTER TABLE m DROP COLUMN w, ALTER v TYPE text")
+    (step,) = (await case.revert(done.undo)).steps
+    assert (step.state, step.reason) == ("failed", "revert.schema_changed")
+    assert step.detail is not None
+    assert "column w is gone; column v was numeric, is text" in step.detail
+    assert step.detail.endswith("the values of id still have their place.")
+    case.admin.execute("DROP TABLE m")
+    (step,) = (await case.revert(done.undo)).steps
+    assert (step.reason, "is gone" in str(step.detail)) == ("revert.schema_changed", True)
+
+
 async def test_a_row_that_others_deleted_is_a_conflict(case: Case) -> None:
     case.setup(_T)
     done = await case.call("UPDATE t SET v = 'agent' WHERE id = 3")

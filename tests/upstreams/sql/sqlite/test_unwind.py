@@ -180,6 +180,19 @@ async def test_a_step_holds_the_first_conflicts_and_the_watch_hears_of_all(drive
     assert {id for id, _ in heard} == {done.call.id}
 
 
+async def test_an_altered_table_is_told_column_by_column(driver: Driver) -> None:
+    done = await driver.do("UPDATE lax SET v = 5")
+    change(driver.path, "ALTER TABLE lax ADD COLUMN more TEXT", "ALTER TABLE lax RENAME v TO w")
+    (step,), _ = await driver.revert(done)
+    assert (step.state, step.reason) == ("failed", "revert.schema_changed")
+    assert step.detail is not None
+    assert "column v is gone; column w is new; column more is new" in step.detail
+    assert "Of 2 rows in the images, the values of id, u still" in step.detail
+    change(driver.path, "DROP TABLE lax")
+    (step,), _ = await driver.revert(done)
+    assert (step.reason, "is gone" in str(step.detail)) == ("revert.schema_changed", True)
+
+
 async def test_skip_restores_what_it_can(driver: Driver) -> None:
     done = await driver.do("UPDATE p SET n = 0")
     change(driver.path, "UPDATE p SET n = 7 WHERE id = 2")
