@@ -57,6 +57,7 @@ REASONS: dict[str, Reason] = {
         Reason("deadline", 408, "The request took too long to arrive", retryable=True),
         Reason("media.unsupported", 415, "The body is of a kind that is not accepted"),
         Reason("limit.rows", 403, "More rows than allowed would change"),
+        Reason("limit.budget", 429, "Too many rows changed in a short time", retryable=True),
         Reason("limit.rate", 429, "Too many calls in a short time", retryable=True),
         Reason("repetition", 429, "The same call fails again and again"),
         Reason("approval.required", 202, "A person has to approve this call"),

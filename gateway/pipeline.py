@@ -222,6 +222,7 @@ class Pipeline:
             reach=self._decider.reach(call, action, tuple(ran.measured.tables)),
             windows=self._decider.windows(),
             expires_at=self._timing.expiry(captured.undo, self._clock.now()),
+            pace=self._timing.pace,
         )
         if isinstance(permit, Deny):
             return failed(permit)

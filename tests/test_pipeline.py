@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import NotFound, SnapshotFailed, UpstreamError
-from gateway.interfaces import Store
+from gateway.interfaces import Pace, Store
 from gateway.lifecycle import State
 from gateway.model import (
     Allow,
@@ -344,3 +344,18 @@ async def test_decide_executes_and_records_nothing() -> None:
     assert refused.document is None
     assert await events(w.store) == []
     assert w.box.effects == []
+
+
+async def test_an_agent_that_spent_its_budget_of_rows_changes_nothing_more() -> None:
+    w = await walks(pace=Pace(rows=3))
+    w.box.rows = 2
+    assert (
+        await w.pipeline.handle(a_call("a", "1", received_at=w.clock.now()))
+    ).effect == "applied"
+
+    reply = await w.pipeline.handle(a_call("b", "1", received_at=w.clock.now()))
+
+    assert (reply.state, reply.effect) == (State.FAILED, EffectState.NONE)
+    assert reply.outcome.refusal is not None
+    assert reply.outcome.refusal.reason == "limit.budget"
+    assert w.box.data["b"] == "0"

@@ -149,6 +149,7 @@ def _timing(config: Config) -> Timing:
         pace=Pace(
             apart=_seconds(config.limits.identical_within_s),
             calls=config.limits.max_calls,
+            rows=config.limits.max_changes,
             within=timedelta(seconds=config.limits.calls_within_s),
         ),
     )

@@ -175,8 +175,10 @@ class LimitSettings(Settings):
     """The window in which denials and failures of the same call are counted."""
     max_calls: Count | None = None
     """The most calls of one agent in a window; more are answered `limit.rate`."""
+    max_changes: Count | None = None
+    """The most rows that the calls of one agent may change in a window; then `limit.budget`."""
     calls_within_s: Seconds = 60.0
-    """The window in which the calls of one agent are counted."""
+    """The window in which the calls of one agent, and the rows they change, are counted."""
 
     @model_validator(mode="after")
     def _lease_outlives_the_call(self) -> LimitSettings:

@@ -33,10 +33,11 @@ from gateway.model import (
 class Pace:
     """How close calls may follow each other. ``apart``: how long a call without a key that has not
     ended, or ended unknown, stands for identical ones. ``calls``: the most of one subject
-    ``within`` a window. ``None`` sets no bound."""
+    ``within`` a window, ``rows``: the most rows that those may change. ``None`` sets no bound."""
 
     apart: timedelta | None = timedelta(seconds=60)
     calls: int | None = None
+    rows: int | None = None
     within: timedelta = timedelta(seconds=60)
 
     @property
@@ -122,8 +123,10 @@ class CallStore(Protocol):
         reach: Reach,
         windows: Sequence[Freeze],
         expires_at: datetime | None,
+        pace: Pace | None = None,
     ) -> Permit | Deny:
-        """Makes image and undo durable, then checks the freeze and the generation again.
+        """Makes image and undo durable, then checks the freeze, the generation and the budget
+        (``limit.budget``) again.
         ``Deny`` leaves the call running: the caller rolls back and settles."""
         ...
 

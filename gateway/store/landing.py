@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gateway.errors import ImageDamaged, StoreUnavailable
-from gateway.interfaces import StaleGeneration
+from gateway.interfaces import Pace, StaleGeneration
 from gateway.lifecycle import RUNNING, IllegalMove, Move, State
 from gateway.model import (
     CallRecord,
@@ -55,6 +55,7 @@ class Landing:
     reach: Reach
     windows: Sequence[Freeze]
     expires_at: datetime | None
+    pace: Pace | None = None
 
 
 def permit(t: Tables, now: datetime, running: Running, landing: Landing) -> Permit | Deny:
@@ -68,7 +69,7 @@ def permit(t: Tables, now: datetime, running: Running, landing: Landing) -> Perm
         raise IllegalMove("a call gets one permit")
     wider = _joined(reach_of(head.reach), landing.reach)
     if head.state != State.REVERTING:
-        refusal = stopped(t, now, wider, landing.windows)
+        refusal = stopped(t, now, wider, landing.windows) or _spent(t, now, head, landing)
         if refusal is not None:
             return refusal
     snapshot = None if landing.undo is None else snapshot_id(head.id)
@@ -103,6 +104,27 @@ def permit(t: Tables, now: datetime, running: Running, landing: Landing) -> Perm
         updated_at=stamp(now),
     )
     return Permit.issue(head.id, head.generation)
+
+
+def _spent(t: Tables, now: datetime, head: Head, landing: Landing) -> Deny | None:
+    """The budget of rows, counted where nobody else can get a permit in between."""
+    pace, wanted = landing.pace, landing.measured.rows
+    if pace is None or pace.rows is None:
+        return None
+    changed = t.rows_changed(head.agent, stamp(now - pace.within))
+    if changed + wanted <= pace.rows:
+        return None
+    return Deny(
+        reason="limit.budget",
+        detail=f"This would change {wanted} rows after {changed} in the last "
+        f"{pace.within.total_seconds():g} s; {pace.rows} are allowed. Nothing was changed.",
+        extra={
+            "rows": wanted,
+            "changed": changed,
+            "budget": pace.rows,
+            "within_s": pace.within.total_seconds(),
+        },
+    )
 
 
 def _joined(recorded: Reach | None, measured: Reach) -> Reach:

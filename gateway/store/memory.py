@@ -108,6 +108,14 @@ class MemoryTables:
         mine = sorted((r for r in self._calls.values() if r.agent == agent), key=lambda r: -r.ord)
         return mine[n - 1].received_at if len(mine) >= n else None
 
+    def rows_changed(self, agent: str, since: str) -> int:
+        return sum(
+            json.loads(row.measured)["rows"]
+            for row in self._calls.values()
+            if row.agent == agent and row.received_at >= since and row.permitted
+            if row.state not in ("failed", "denied") and row.reverts == "[]" and row.measured
+        )
+
     def add_call(self, row: CallRow) -> None:
         self._set(self._calls, row.id, row)
         if row.idempotency_key is not None and row.state != "denied":

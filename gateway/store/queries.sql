@@ -97,6 +97,11 @@ WHERE agent = :agent AND digest = :digest AND received_at >= :since
 -- When the :n-th newest call of an agent came in.
 SELECT received_at FROM calls WHERE agent = :agent ORDER BY ord DESC LIMIT 1 OFFSET :n - 1;
 
+-- name: rows_changed
+SELECT COALESCE(SUM(json_extract(measured, '$.rows')), 0) FROM calls
+WHERE agent = :agent AND received_at >= :since AND permitted = 1
+  AND state NOT IN ('failed', 'denied') AND reverts = '[]';
+
 -- name: unsettled
 SELECT
   id, state, generation, agent, session, surface, tool, digest, reverts, effect, reach,

@@ -77,6 +77,10 @@ class SqliteTables:
         row = self._one("since_newest", agent=agent, n=n)
         return None if row is None else row[0]
 
+    def rows_changed(self, agent: str, since: str) -> int:
+        row = self._one("rows_changed", agent=agent, since=since)
+        return 0 if row is None else int(row[0])
+
     def add_call(self, row: CallRow) -> None:
         self._run("add_call", row._asdict())
 

@@ -172,6 +172,7 @@ class TransactionalStore(Reading):
         reach: Reach,
         windows: Sequence[Freeze],
         expires_at: datetime | None,
+        pace: Pace | None = None,
     ) -> Permit | Deny:
         async with contextlib.AsyncExitStack() as stack:
             image: Spooled | None = None
@@ -189,6 +190,7 @@ class TransactionalStore(Reading):
                 reach=reach,
                 windows=windows,
                 expires_at=expires_at,
+                pace=pace,
             )
             answer = await self._write(lambda t, now: landing.permit(t, now, running, wanted))
         if isinstance(answer, Deny) and image is not None and image.file is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import ImageDamaged
-from gateway.interfaces import StaleGeneration, Store
+from gateway.interfaces import Pace, StaleGeneration, Store
 from gateway.lifecycle import IllegalMove, State
 from gateway.model import (
     Call,
@@ -25,6 +25,7 @@ from gateway.model import (
     Outcome,
     Permit,
     Reversibility,
+    RowCounts,
     Running,
     Scope,
     Step,
@@ -526,3 +527,32 @@ async def test_an_outcome_is_recorded_even_where_its_answer_cannot_be_sealed(sto
     found = await store.undo_of(call.id)
     assert found is not None
     assert found.answer is None
+
+
+async def test_the_rows_of_an_agent_within_a_window_have_a_budget(
+    store: Store, clock: FakeClock
+) -> None:
+    pace = Pace(rows=5, within=timedelta(seconds=60))
+
+    async def asked(agent: str = "a7", *, rows: int = 2, verb: str = "update") -> Any:
+        call = a_call(agent=agent, received_at=clock.now(), verb=verb)
+        token = await running(store, call)
+        measured = Measured(tables={"t": RowCounts(updated=rows)})
+        answer = await store.permit(
+            token, undo=undo(), receipt=call.id, measured=measured, reach=reach(call),
+            windows=(), expires_at=None, pace=pace,
+        )  # fmt: skip
+        return token, answer
+
+    first, given = await asked()
+    assert isinstance(given, Permit)
+    assert isinstance((await asked())[1], Permit)
+    _, refused = await asked()
+    assert isinstance(refused, Deny)
+    assert (refused.reason, refused.extra["changed"]) == ("limit.budget", 4)
+    assert isinstance((await asked(rows=1))[1], Permit)
+    assert isinstance((await asked("b8"))[1], Permit), "another agent has its own"
+    await store.settle(first, FAILED)
+    assert isinstance((await asked())[1], Permit), "what had no effect gives its rows back"
+    clock.advance(seconds=61)
+    assert isinstance((await asked(rows=5))[1], Permit)
