@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from gateway.config import Config
 from gateway.model import Finding
@@ -41,7 +42,26 @@ async def shared_places(config: Config, sources: Mapping[str, object]) -> list[F
                     "snapshots.same_place to allow."
                 )
                 found.append(Finding(level=level, about=f"source {name}", message=message))
-    return found
+    return [*found, *_reached_by_tools(config, level)]
+
+
+def _reached_by_tools(config: Config, level: str) -> Iterator[Finding]:
+    """Tools by which agents reach the object store of the images."""
+    if config.snapshots.url is None:
+        return
+    bucket = urlsplit(config.snapshots.url).hostname or ""
+    endpoint = urlsplit(config.snapshots.endpoint or "")
+    for name, tool in config.tools.items():
+        at = urlsplit(tool.base_url)
+        host = at.hostname or ""
+        same_server = endpoint.hostname is not None and at.netloc == endpoint.netloc
+        if same_server or host.startswith(f"{bucket}.") or f"/{bucket}" in at.path:
+            message = (
+                f"{name} reaches the object store that snapshots.url names: who can empty it can "
+                "destroy every way back. Keep images where no tool reaches, or set "
+                "snapshots.same_place to allow."
+            )
+            yield Finding(level=level, about=f"tool {name}", message=message)
 
 
 def _kept(config: Config) -> Iterator[tuple[str, Path]]:

@@ -10,6 +10,7 @@ import pytest
 from gateway.app import assemble, check, opened
 from gateway.app.places import shared, shared_places
 from gateway.config import Config
+from gateway.config.tools import ToolSettings
 from gateway.errors import ConfigInvalid
 from gateway.upstreams.sql.sqlite.images import unpack
 from tests.app.test_imaging import config, run
@@ -69,6 +70,25 @@ async def test_it_is_refused_warned_about_or_allowed_as_configured(
         assert "images.endangered" in capsys.readouterr().out
 
     assert not any("lies" in f.message for f in await check(settings(tmp_path, "allow")))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "shared_with"),
+    [
+        ("http://objects.test:9000", True),
+        ("http://objects.test:9001", False),
+        ("https://vault.s3.amazonaws.com", True),
+        ("https://s3.amazonaws.com/vault", True),
+        ("https://crm.test/api", False),
+    ],
+)
+async def test_a_tool_that_reaches_the_images_is_found(
+    tmp_path: Path, base_url: str, shared_with: bool
+) -> None:
+    made = config(tmp_path, url="s3://vault/p", endpoint="http://objects.test:9000")
+    tool = ToolSettings.model_construct(base_url=base_url)
+    found = await shared_places(made.model_copy(update={"tools": {"crm": tool}}), {})
+    assert [finding.about for finding in found] == (["tool crm"] if shared_with else [])
 
 
 async def test_a_source_that_is_not_here_shares_no_place(tmp_path: Path) -> None:
