@@ -38,6 +38,7 @@ from gateway.recovery import Recovery
 from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
 from gateway.store.sqlite import SqliteStore
+from gateway.surfaces.uploads import Shelf
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -68,6 +69,7 @@ class Parts:
     policy: EmbeddedPolicy | OpaPolicy
     sources: Mapping[str, Source]
     tools: Mapping[str, Source]
+    shelf: Shelf
     windows: Windows
     decider: Decider
     pipeline: Pipeline
@@ -87,7 +89,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     policy = _policy(config)
     sources = _sources(config, images, clock, probe)
     remains.know(sources)
-    tools = http_tools(config, clock, probe)
+    shelf = Shelf(config.server.max_upload_bytes)
+    tools = http_tools(config, clock, shelf.find, probe)
     targets = {**sources, **tools}
     windows = Windows([_window(w) for w in config.freezes])
     judges = _judges(config, store, clock)
@@ -119,6 +122,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         policy=policy,
         sources=sources,
         tools=tools,
+        shelf=shelf,
         windows=windows,
         decider=decider,
         pipeline=pipeline,

@@ -24,7 +24,6 @@ from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.surfaces import application as http
 from gateway.surfaces.strict_json import JsonBounds
-from gateway.surfaces.uploads import Shelf
 from gateway.surfaces.wiring import Bounds, Gateway
 
 
@@ -86,7 +85,7 @@ def _gateway(parts: Parts) -> Gateway:
             upload_idle_s=config.server.body_idle_s,
         ),
         uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
-        shelf=Shelf(config.server.max_upload_bytes),
+        shelf=parts.shelf,
     )
 
 

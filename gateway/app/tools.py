@@ -10,12 +10,16 @@ from gateway.interfaces import Clock, Probe, no_probe
 from gateway.model import ActionClass, Reversibility
 from gateway.upstreams.http.declared import Bounds, DeclaredCall, DeclaredRoute, DeclaredTool
 from gateway.upstreams.http.routes import compile_routes
+from gateway.upstreams.http.transport import Find, nothing_kept
 from gateway.upstreams.http.upstream import HttpUpstream
 from gateway.upstreams.remote.plan import Retry
 
 
-def http_tools(config: Config, clock: Clock, probe: Probe = no_probe) -> Mapping[str, HttpUpstream]:
-    """Raises ``ConfigInvalid`` with every fault of every route."""
+def http_tools(
+    config: Config, clock: Clock, find: Find = nothing_kept, probe: Probe = no_probe
+) -> Mapping[str, HttpUpstream]:
+    """``find`` knows the bodies of calls that wait for a person. Raises ``ConfigInvalid`` with
+    every fault of every route."""
     made: dict[str, HttpUpstream] = {}
     faults: list[tuple[tuple[str | int, ...], str]] = []
     for name, settings in config.tools.items():
@@ -23,7 +27,7 @@ def http_tools(config: Config, clock: Clock, probe: Probe = no_probe) -> Mapping
         table, wrong = compile_routes(declared.routes)
         faults += [(("tools", name, "routes", *at), message) for at, message in wrong]
         made[name] = HttpUpstream(
-            declared, table, clock=clock, lease_s=config.limits.lease_s, probe=probe
+            declared, table, clock=clock, lease_s=config.limits.lease_s, find=find, probe=probe
         )
     if faults:
         raise config.invalid(faults)

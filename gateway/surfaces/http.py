@@ -81,8 +81,18 @@ async def _handled(gateway: Gateway, call: Call, upload: Upload | None) -> Reply
     task = asyncio.create_task(gateway.pipeline.handle(call), name=f"upload of {call.id}")
     gateway.tasks.add(task)
     task.add_done_callback(gateway.tasks.discard)
-    task.add_done_callback(lambda _: upload.close())
+    task.add_done_callback(lambda ended: _put_away(gateway, upload, ended))
     return await asyncio.shield(task)
+
+
+def _put_away(gateway: Gateway, upload: Upload, ended: asyncio.Task[Reply]) -> None:
+    """Throws ``upload`` away, unless a person has to decide first whether it is sent."""
+    failed = ended.cancelled() or ended.exception() is not None
+    refusal = None if failed else ended.result().outcome.refusal
+    if refusal is not None and refusal.reason == "approval.required":
+        gateway.shelf.keep(upload)
+    else:
+        upload.close()
 
 
 def _target(gateway: Gateway, request: Request) -> tuple[str, str]:

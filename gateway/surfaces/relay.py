@@ -34,7 +34,9 @@ def relayed(reply: Reply, *, take_s: float) -> Response:
     if not isinstance(result.get("status"), int) or not isinstance(result.get("headers"), list):
         if result.get("recovered"):
             return _not_kept(reply)
-        return render(reply)
+        response = render(reply)
+        response.headers["Holdfast-Effect"] = str(reply.effect)
+        return response
     if not result.get("kept"):
         return _not_kept(reply)
     return _Recorded(_headers(reply, result["headers"]), result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from typing import IO
 
@@ -12,6 +13,8 @@ from gateway.errors import Overloaded
 
 _IN_MEMORY = 262_144
 _PIECE = 262_144
+# Seconds in which a person has to decide about a call whose body is kept here.
+KEPT_S = 3_600.0
 
 
 class Shelf:
@@ -20,15 +23,37 @@ class Shelf:
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
+        self._waiting: dict[str, tuple[Upload, float]] = {}
 
     def claim(self, size: int) -> None:
         """Raises ``Overloaded`` when there is no room left."""
+        self._sweep()
         if self._held + size > self._most:
             raise Overloaded("Too much is being uploaded. Nothing was done; try again shortly.")
         self._held += size
 
     def free(self, size: int) -> None:
         self._held -= size
+
+    def keep(self, upload: Upload) -> None:
+        """For the call that waits for a person, as long as that may take."""
+        self._sweep()
+        earlier = self._waiting.pop(upload.sha256, None)
+        if earlier is not None:
+            earlier[0].close()
+        self._waiting[upload.sha256] = (upload, time.monotonic() + KEPT_S)
+
+    def find(self, sha256: str) -> Upload | None:
+        self._sweep()
+        found = self._waiting.get(sha256)
+        return None if found is None else found[0]
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for sha256, (upload, until) in list(self._waiting.items()):
+            if until <= now:
+                del self._waiting[sha256]
+                upload.close()
 
 
 class Upload:

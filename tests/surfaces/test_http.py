@@ -73,6 +73,26 @@ async def test_a_file_is_kept_aside_and_named_by_its_hash(home: House) -> None:
     assert len(home.walk.calls) == 1
 
 
+@pytest.mark.parametrize(("reason", "kept"), [("approval.required", True), ("frozen", False)])
+async def test_a_file_is_kept_for_the_call_that_waits_for_a_person(
+    home: House, reason: str, kept: bool
+) -> None:
+    def held(call: Call) -> Any:
+        deny = Deny(reason=reason, detail="wait")
+        outcome = Outcome(state=State.HELD, effect=EffectState.NONE, refusal=deny)
+        return a_reply(call.id, state=State.HELD, effect=EffectState.NONE, outcome=outcome)
+
+    home.gateway.uploads["crm"] = 100  # type: ignore[index]
+    home.walk.answer = held
+    answer = await home.agent(
+        "PUT", "/http/crm/logo", content=b"\x89PNG", headers={"Content-Type": "image/png"}
+    )
+    assert answer.headers["holdfast-effect"] == "none"
+    [call] = home.walk.calls
+    found = home.gateway.shelf.find(call.request["body"]["sha256"])
+    assert (found is call.body) is kept
+
+
 async def test_a_repetition_may_carry_another_trace(home: House) -> None:
     home.walk.answer = answering(ANSWER)
     for trace, note in (("1", "a"), ("2", "a"), ("2", "b")):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 
 from gateway.errors import Overloaded
-from gateway.surfaces.uploads import Shelf, Upload
+from gateway.surfaces.uploads import KEPT_S, Shelf, Upload
 
 
 async def test_an_upload_is_read_as_often_as_it_is_sent() -> None:
@@ -31,6 +32,24 @@ async def test_a_small_upload_needs_no_file() -> None:
     assert [piece async for piece in upload.chunks()] == [b"abc"]
     assert upload._file is None
     upload.close()
+
+
+async def test_an_upload_waits_for_a_person_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = Shelf(100)
+    first, again = Upload(shelf), Upload(shelf)
+    await first.write(b"abc")
+    await again.write(b"abc")
+    shelf.keep(first)
+    shelf.keep(again)
+    assert shelf.find(first.sha256) is again
+    assert shelf.find("0" * 64) is None
+    assert shelf._held == 3
+    later = time.monotonic() + KEPT_S + 1
+    monkeypatch.setattr("gateway.surfaces.uploads.time.monotonic", lambda: later)
+    assert shelf.find(first.sha256) is None
+    assert shelf._held == 0
 
 
 async def test_uploads_share_their_room_and_give_it_back() -> None:

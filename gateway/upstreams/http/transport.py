@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.addresses import segments_of
@@ -19,6 +20,18 @@ from gateway.upstreams.remote.transport import Answer
 
 # The tool asks for the same request at another place: it did nothing itself.
 _ELSEWHERE = frozenset({307, 308})
+
+
+# Seconds in which the whole of an answer of unknown length is waited for, so that it can be kept;
+# a longer one is passed on as it comes.
+_PATIENCE_S = 5.0
+
+# The body with this hash, where it is kept aside: that of a call which waited for a person.
+Find = Callable[[str], Payload | None]
+
+
+def nothing_kept(sha256: str) -> Payload | None:  # noqa: ARG001 - there is nothing to look through
+    return None
 
 
 class LiveAnswer:
@@ -62,10 +75,13 @@ class LiveAnswer:
 
 
 class HttpTransport:
-    def __init__(self, tool: DeclaredTool, table: Table, pool: Pool) -> None:
+    def __init__(
+        self, tool: DeclaredTool, table: Table, pool: Pool, find: Find = nothing_kept
+    ) -> None:
         self._tool = tool
         self._table = table
         self._pool = pool
+        self._find = find
 
     async def send(
         self,
@@ -113,6 +129,8 @@ class HttpTransport:
     ) -> tuple[bytes, AsyncIterator[bytes] | None]:
         content = body_of(request)
         kept_aside = content is None and request.get("type") is not None
+        if kept_aside and payload is None:
+            payload = self._find(_hash_of(request))
         if kept_aside and not _is_of(payload, request):
             raise UpstreamError(
                 "The body of this call is not at hand any more; send the call again. Nothing was "
@@ -147,11 +165,16 @@ class HttpTransport:
                 return [], False
         gathered: list[bytes] = []
         size = 0
-        async for chunk in connection.chunks(bounds.idle_s):
-            gathered.append(chunk)
-            size += len(chunk)
-            if size > bounds.recorded_bytes:
-                return gathered, False
+        patience = _PATIENCE_S if live and announced is None else None
+        try:
+            async with asyncio.timeout(patience):
+                async for chunk in connection.chunks(bounds.idle_s):
+                    gathered.append(chunk)
+                    size += len(chunk)
+                    if size > bounds.recorded_bytes:
+                        return gathered, False
+        except TimeoutError:
+            return gathered, False
         return gathered, True
 
 
@@ -163,6 +186,11 @@ def _announced(headers: Sequence[tuple[str, str]]) -> tuple[int | None, bool]:
         if name == "content-type" and value.lower().startswith("text/event-stream"):
             streams = True
     return length, streams
+
+
+def _hash_of(request: Mapping[str, Json]) -> str:
+    named = request.get("body")
+    return str(named.get("sha256")) if isinstance(named, Mapping) else ""
 
 
 def _is_of(payload: Any, request: Mapping[str, Json]) -> bool:

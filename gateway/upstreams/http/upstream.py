@@ -25,7 +25,7 @@ from gateway.upstreams.http.graphql import NotJudged, Operation, operation_of
 from gateway.upstreams.http.patterns import METHODS
 from gateway.upstreams.http.pool import Pool
 from gateway.upstreams.http.routes import READING, VERBS, Route, Table
-from gateway.upstreams.http.transport import HttpTransport
+from gateway.upstreams.http.transport import Find, HttpTransport, nothing_kept
 from gateway.upstreams.remote.plan import Maker, Plan, Retry
 from gateway.upstreams.remote.target import RemoteTarget
 
@@ -34,24 +34,24 @@ _READ_RETRY = Retry(attempts=2, base_s=0.05)
 
 
 class HttpUpstream(RemoteTarget):
-    """``table`` holds the compiled routes of ``tool``."""
+    """``table`` holds the compiled routes of ``tool``; ``find`` knows bodies kept aside."""
 
     def __init__(
         self, tool: DeclaredTool, table: Table, *, clock: Clock, lease_s: float,
-        probe: Probe = no_probe,
+        find: Find = nothing_kept, probe: Probe = no_probe,
     ) -> None:  # fmt: skip
         self._declared = tool
         self._table = table
         self._pool = Pool(tool.origin, tool.bounds, internal=tool.internal)
-        # Nothing may be sent for a call that recovery could have taken over.
-        fresh_s = min(60.0, lease_s / 3)
         super().__init__(
             tool.name,
-            HttpTransport(tool, table, self._pool),
+            HttpTransport(tool, table, self._pool, find),
             clock=clock,
             plan_of=self._plan_of,
-            deadline_s=min(tool.bounds.connect_s + tool.bounds.answer_s, lease_s / 2),
-            fresh_s=fresh_s,
+            # Together shorter than the lease: nothing is sent for a call that recovery has taken
+            # over. A large body may take its time; the answer to it has a deadline of its own.
+            deadline_s=lease_s / 2,
+            fresh_s=lease_s / 3,
             probe=probe,
         )
 

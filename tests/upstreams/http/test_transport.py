@@ -178,6 +178,31 @@ async def test_a_body_kept_aside_is_sent_only_if_it_is_the_one_that_was_judged(
     upload.close()
 
 
+async def test_a_body_that_waited_for_a_person_is_found_by_its_hash(bird: Canary) -> None:
+    upload = Upload(Shelf(1000))
+    await upload.write(b"\x89PNG")
+    async with transport(bird) as sender:
+        sender._find = {upload.sha256: upload}.get
+        named = {"sha256": upload.sha256, "size": 4}
+        await sender.send(request("POST", type="image/png", body=named))
+        with pytest.raises(UpstreamError):
+            await sender.send(request("POST", type="image/png", body={**named, "size": 5}))
+    assert [seen.body for seen in bird.seen] == [b"\x89PNG"]
+    upload.close()
+
+
+async def test_a_write_does_not_wait_for_ever_for_an_answer_that_goes_on(
+    bird: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstreams.http.transport._PATIENCE_S", 0.1)
+    bird.scripts["/a"] = say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+    async with transport(bird) as sender:
+        answer = await sender.send(request("POST"), live=True)
+        assert (answer.failed, answer.result["kept"]) == (False, False)
+        assert await anext(answer.live.chunks()) == b"hi"
+        await answer.live.close()
+
+
 async def test_a_caller_that_is_stopped_leaves_no_connection_behind(bird: Canary) -> None:
     bird.scripts["/a"] = say(b"")
     async with transport(bird, connections=1, connect_s=0.2) as sender:
