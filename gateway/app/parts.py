@@ -87,9 +87,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     policy = _policy(config)
-    sources = _sources(config, images, clock, probe)
+    shelf, sources = Shelf(config.server.max_upload_bytes), _sources(config, images, clock, probe)
     remains.know(sources)
-    shelf = Shelf(config.server.max_upload_bytes)
     tools = http_tools(config, clock, shelf.find, probe)
     targets = {**sources, **tools}
     windows = Windows([_window(w) for w in config.freezes])
