@@ -59,6 +59,7 @@ def test_obligations_show_what_is_demanded_and_nothing_else() -> None:
         max_share=0.0,
         rehearse=False,
         irreversible=True,
+        inexact=True,
         approvers=("lead",),
         approval_ttl=60,
         redact=("email",),
