@@ -87,8 +87,9 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     policy = _policy(config)
-    shelf, sources = Shelf(config.server.max_upload_bytes), _sources(config, images, clock, probe)
+    sources = _sources(config, images, clock, probe)
     remains.know(sources)
+    shelf = Shelf(config.server.max_upload_bytes)
     tools = http_tools(config, clock, shelf.find, probe)
     targets = {**sources, **tools}
     windows = Windows([_window(w) for w in config.freezes])
@@ -104,16 +105,6 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         rehearsals=Rehearsals(rows=config.snapshots.rehearse_rows, probe=probe),
         probe=probe,
     )
-    reverter = Reverter(
-        upstreams=targets,
-        store=store,
-        clock=clock,
-        new_id=new_id,
-        revision=lambda: policy.revision,
-        lease=timing.lease,
-        retention=timing.retention,
-        probe=probe,
-    )
     return Parts(
         config=config,
         clock=clock,
@@ -125,10 +116,30 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         windows=windows,
         decider=decider,
         pipeline=pipeline,
-        reverter=reverter,
+        reverter=_reverter(targets, store, policy, timing, clock, probe),
         purger=_purger(sources, pipeline, store, clock),
         recovery=Recovery(upstreams=targets, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
+    )
+
+
+def _reverter(
+    targets: Mapping[str, Source],
+    store: SqliteStore,
+    policy: EmbeddedPolicy | OpaPolicy,
+    timing: Timing,
+    clock: Clock,
+    probe: Probe,
+) -> Reverter:
+    return Reverter(
+        upstreams=targets,
+        store=store,
+        clock=clock,
+        new_id=new_id,
+        revision=lambda: policy.revision,
+        lease=timing.lease,
+        retention=timing.retention,
+        probe=probe,
     )
 
 
