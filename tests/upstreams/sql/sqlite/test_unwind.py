@@ -193,6 +193,50 @@ async def test_an_altered_table_is_told_column_by_column(driver: Driver) -> None
     assert (step.reason, "is gone" in str(step.detail)) == ("revert.schema_changed", True)
 
 
+async def test_a_row_changed_and_changed_back_to_what_the_call_left_counts_as_untouched(
+    driver: Driver,
+) -> None:
+    before = rows_of(driver.path)
+    done = await driver.do("UPDATE p SET n = 0 WHERE id = 1")
+    change(driver.path, "UPDATE p SET n = 7 WHERE id = 1", "UPDATE p SET n = 0 WHERE id = 1")
+    steps, _ = await driver.revert(done)
+    assert (steps[0].state, steps[0].conflicts) == ("reverted", ())
+    assert rows_of(driver.path) == before
+
+
+async def test_the_same_by_journal_is_a_conflict(tmp_path: Path) -> None:
+    # Pages know nothing of values: whoever wrote has written.
+    limits = SqlLimits(lock_timeout_s=1.0, row_images=0)
+    async with driving(tmp_path / "a.db", SCHEMA, limits=limits) as driver:
+        done = await driver.do("UPDATE p SET n = 0 WHERE id = 1")
+        change(driver.path, "UPDATE p SET n = 7 WHERE id = 1", "UPDATE p SET n = 0 WHERE id = 1")
+        there = rows_of(driver.path)
+        steps, _ = await driver.revert(done)
+        assert (steps[0].state, steps[0].reason) == ("conflict", "revert.conflict")
+        assert rows_of(driver.path) == there
+
+
+@pytest.mark.parametrize("mode", [SKIP, FORCE, OnConflict.MERGE])
+async def test_the_revert_of_a_partial_revert_brings_back_what_stood_before_it(
+    driver: Driver, mode: OnConflict
+) -> None:
+    first = await driver.do("UPDATE p SET n = 0")
+    second = await driver.do("UPDATE p SET n = n + 1, name = name || '2' WHERE id < 3")
+    change(
+        driver.path,
+        "UPDATE p SET name = 'mine' WHERE id = 1",
+        "UPDATE p SET n = 'theirs' WHERE id = 4",
+    )
+    there = rows_of(driver.path)
+    steps, back = await driver.revert(second, first, on_conflict=mode)
+    assert any(s.conflicts for s in steps)
+    assert back is not None
+    assert rows_of(driver.path) != there
+    again, _ = await driver.revert(back)
+    assert again[0].state == "reverted"
+    assert rows_of(driver.path) == there
+
+
 async def test_skip_restores_what_it_can(driver: Driver) -> None:
     done = await driver.do("UPDATE p SET n = 0")
     change(driver.path, "UPDATE p SET n = 7 WHERE id = 2")
