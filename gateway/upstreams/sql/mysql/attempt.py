@@ -93,23 +93,23 @@ class MariadbAttempt:
 
     async def run(self) -> Ran:
         """Raises ``UpstreamError``."""
-        try:
-            ran = await self._lent.do(self._run)
-        except TooMuch:
-            too_large = self._too_large()
-            raise UpstreamError(too_large.detail, reason=too_large.reason) from None
-        self._around.probe("mysql.ran")
         async with self._around.peers() as peer:
+            try:
+                ran = await self._lent.do_with(peer, self._run)
+            except TooMuch:
+                too_large = self._too_large()
+                raise UpstreamError(too_large.detail, reason=too_large.reason) from None
+            self._around.probe("mysql.ran")
             seen = await self._lent.do_with(peer, lambda own, p: self._measure(own, p, ran))
         self._around.probe("mysql.measured")
         return Ran(measured=seen, result=self._result)
 
-    def _run(self, session: Session) -> _Ran:
+    def _run(self, session: Session, peer: Session) -> _Ran:
         self._around.verify(session)
         session.run("START TRANSACTION READ WRITE")
         receipts.write(session, self._call)
         # Before anything runs: not every engine can roll back.
-        reach = self._reach(session)
+        reach = self._reach(session, peer)
         before = handled(session)
         replies = [self._reply(session, written) for written in self._statements]
         after = handled(session)
@@ -123,11 +123,11 @@ class MariadbAttempt:
         session.run(rows.EXACT)
         return _Ran(replies=[r for _, r in replies], before=before, after=after, reach=reach)
 
-    def _reach(self, session: Session) -> Closure:
+    def _reach(self, session: Session, peer: Session) -> Closure:
         wanted = self._wanted()
         # An alias may stand where a table could.
         _hold(session, catalog.relations(session, wanted))
-        reach = closure(session, wanted)
+        reach = closure(session, wanted, peer)
         if isinstance(reach, Deny):
             raise UpstreamError(reach.detail, reason=reach.reason, **reach.extra)
         _hold(session, [name for name in reach.tables if name not in wanted])
@@ -149,7 +149,7 @@ class MariadbAttempt:
         found = capture.take(ran.reach, self._ranged(ran, ran.reach))
         self._images = found
         if not isinstance(found, Deny):
-            self._images = firing(own, found) or found
+            self._images = firing(found, ran.reach.triggers) or found
             return measured(found, sizes(peer, found))
         return Measured(tables={self._spoken(): _counts(done)})
 

@@ -175,7 +175,6 @@ class Capture:
             if len(found) > self._most:
                 stream.abandon()
                 raise _TooMany
-        stream.close()
         return found
 
     # --- whole ----------------------------------------------------------------------------
@@ -222,7 +221,6 @@ class Capture:
                 stream.abandon()
                 raise _TooMany
             yield from part
-        stream.close()
 
 
 def _digest(row: Row) -> bytes:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pymysql
+
+from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
 from gateway.upstreams.sql.mysql.session import Session
 
@@ -115,20 +118,14 @@ def relations(session: Session, names: Iterable[Name]) -> dict[Name, Relation]:
         for s, n, t, e, o in rows
     }
     folded = {(s.lower(), n.lower()): relation for (s, n), relation in found.items()}
-    folds = names_fold(session)
     told: dict[Name, Relation] = {}
     for name in wanted:
         relation = found.get(name)
-        if relation is None and (folds or name[0].lower() == "information_schema"):
+        if relation is None and (session.names_fold or name[0].lower() == "information_schema"):
             relation = folded.get((name[0].lower(), name[1].lower()))
         if relation is not None:
             told[name] = relation
     return told
-
-
-def names_fold(session: Session) -> bool:
-    """Whether names of tables are the same in upper and lower case."""
-    return session.texts("SELECT @@lower_case_table_names")[0][0] != "0"
 
 
 def names_in(session: Session, schema: str) -> frozenset[str]:
@@ -166,11 +163,18 @@ def triggers(session: Session, names: Iterable[Name]) -> list[Trigger]:
     ]
 
 
-def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
-    """Those that leave or reach one of ``names``."""
+def foreign_keys(
+    session: Session, names: Iterable[Name], asked: Session | None = None
+) -> list[ForeignKey]:
+    """Those that leave or reach one of ``names``. ``asked``: a session that may ask InnoDB itself,
+    without which every table of the server has to be looked at."""
     wanted = list(names)
-    leaving = _among("k.table_schema", "k.table_name", wanted)
+    children = _children(asked or session, wanted)
+    leaving = _among("k.table_schema", "k.table_name", wanted + (children or []))
     reaching = _among("k.referenced_table_schema", "k.referenced_table_name", wanted)
+    where = f"{leaving} OR {reaching}"
+    if children is not None:
+        where = f"{leaving} AND ({reaching} OR {_among('k.table_schema', 'k.table_name', wanted)})"
     rows = session.texts(
         "SELECT k.constraint_name, k.table_schema, k.table_name, k.column_name, "
         "k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, "
@@ -178,7 +182,7 @@ def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
         "JOIN information_schema.referential_constraints r "
         "ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name "
         "AND r.table_name = k.table_name "
-        f"WHERE k.referenced_table_name IS NOT NULL AND ({leaving} OR {reaching}) "
+        f"WHERE k.referenced_table_name IS NOT NULL AND ({where}) "
         "ORDER BY k.table_schema, k.table_name, k.constraint_name, k.ordinal_position"
     )
     grouped: dict[tuple[str | None, ...], list[tuple[str, str]]] = {}
@@ -199,6 +203,33 @@ def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
     ]
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_]+")
+_DENIED = frozenset({1227, 1142, 1044})
+
+
+def _children(session: Session, parents: Sequence[Name]) -> list[Name] | None:
+    """The tables with foreign keys to ``parents``; ``None`` where InnoDB cannot be asked: without
+    the right, or for names that it writes in another way."""
+    spelled = [f"{schema}/{name}" for schema, name in parents]
+    if not spelled:
+        return []
+    if not all(map(_PLAIN.fullmatch, spelled)):
+        return None
+    try:
+        rows = session.texts(
+            "SELECT for_name FROM information_schema.innodb_sys_foreign WHERE ref_name IN "
+            f"({', '.join(map(_one, spelled))})"
+        )
+    except pymysql.Error as error:
+        if code_of(error) in _DENIED:
+            return None
+        raise
+    found = sorted({str(row[0]) for row in rows})
+    if not all(map(_PLAIN.fullmatch, found)):
+        return None
+    return [(schema, name) for schema, _, name in (f.partition("/") for f in found)]
+
+
 def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:
     """Columns of each unique index, the primary key included."""
     rows = session.texts(
@@ -211,9 +242,12 @@ def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:
     return [tuple(columns) for columns in grouped.values()]
 
 
-def tables(session: Session, names: Sequence[Name]) -> dict[Name, Table]:
-    """Definitions of base tables, by name; what is none is left out."""
-    found = relations(session, names)
+def tables(
+    session: Session, names: Sequence[Name], known: dict[Name, Relation] | None = None
+) -> dict[Name, Table]:
+    """Definitions of base tables, by name; what is none is left out. ``known``: what ``relations``
+    just said of ``names``."""
+    found = relations(session, names) if known is None else known
     base = sorted({r.at for r in found.values() if r.kind == "BASE TABLE"})
     if not base:
         return {}

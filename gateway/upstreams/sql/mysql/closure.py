@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gateway.model import Deny
 from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.bodies import trigger_tables
-from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table
+from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table, Trigger
 from gateway.upstreams.sql.mysql.judge import expand
 from gateway.upstreams.sql.mysql.session import Session
 
@@ -20,11 +20,12 @@ _ALL = frozenset({"insert", "update", "delete"})
 @dataclass(slots=True)
 class Closure:
     """``tables``: all that can be written to. ``cascades``: foreign keys that act on the way from
-    a table. ``fired``: triggers that fire."""
+    a table. ``triggers``: of all the tables; ``fired``: those of them that fire."""
 
     tables: dict[Name, Table] = field(default_factory=dict)
     cascades: list[ForeignKey] = field(default_factory=list)
     fired: list[str] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
     partitioned: set[Name] = field(default_factory=set)
 
 
@@ -34,10 +35,13 @@ class _Unknown(Exception):
         self.refusal = Deny(reason=reason, detail=detail)
 
 
-def closure(session: Session, wanted: Mapping[Name, Iterable[str]]) -> Closure | Deny:
+def closure(
+    session: Session, wanted: Mapping[Name, Iterable[str]], asked: Session | None = None
+) -> Closure | Deny:
     """``wanted``: what a statement writes to, with its verbs. ``Deny`` for what cannot be followed
-    or captured exactly. Inside the statement's transaction nobody can alter its tables."""
-    walk = _Walk(session)
+    or captured exactly. Inside the statement's transaction nobody can alter its tables. ``asked``:
+    a session that may ask InnoDB."""
+    walk = _Walk(session, asked)
     try:
         for name, verbs in wanted.items():
             walk.write(name, frozenset(verbs))
@@ -48,8 +52,9 @@ def closure(session: Session, wanted: Mapping[Name, Iterable[str]]) -> Closure |
 
 
 class _Walk:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, asked: Session | None) -> None:
         self._session = session
+        self._asked = asked
         self._waiting: list[tuple[Name, str, bool]] = []
         self._seen: set[tuple[Name, str, bool]] = set()
         self._known: dict[str, frozenset[str]] = {}
@@ -83,11 +88,13 @@ class _Walk:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             names = sorted({name for name, _, _ in batch})
-            keys = catalog.foreign_keys(self._session, names)
+            keys = catalog.foreign_keys(self._session, names, self._asked)
             for name, verb, _ in batch:
                 self._follow(name, verb, keys)
             spoken = {(n, verb.upper()) for n, verb, by_sql in batch if by_sql}
-            for trigger in catalog.triggers(self._session, sorted({n for n, _ in spoken})):
+            for trigger in catalog.triggers(self._session, names):
+                if trigger not in self._found.triggers:
+                    self._found.triggers.append(trigger)
                 if (trigger.table, trigger.event) in spoken:
                     self._fire(trigger)
 
@@ -129,7 +136,7 @@ class _Walk:
             _check(relation)
             if relation.partitioned:
                 self._found.partitioned.add(relation.at)
-        self._found.tables = catalog.tables(self._session, names)
+        self._found.tables = catalog.tables(self._session, names, found)
         for table in self._found.tables.values():
             odd = [c for c in table.columns if c.type not in rows.KNOWN]
             if odd:

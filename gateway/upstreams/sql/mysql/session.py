@@ -49,11 +49,12 @@ _PINS = {
 }
 _NOT_COMPARED = frozenset({"timestamp", "insert_id"})
 _SETTINGS = (
-    "SET autocommit=1, time_zone='+00:00', tx_isolation='REPEATABLE-READ', tx_read_only=0, "
+    "SET NAMES utf8mb4, autocommit=1, time_zone='+00:00', tx_isolation='REPEATABLE-READ', "
+    "tx_read_only=0, "
     "foreign_key_checks=1, unique_checks=1, check_constraint_checks=1, "
     "completion_type='NO_CHAIN', sql_auto_is_null=0, sql_select_limit=DEFAULT, "
     "max_statement_time={statement}, innodb_lock_wait_timeout={lock}, lock_wait_timeout={lock}, "
-    "wait_timeout={idle}, idle_transaction_timeout={idle}, sql_mode=(SELECT {mode})"
+    "wait_timeout={idle}, idle_transaction_timeout={idle}, sql_mode='{mode}'"
 )
 _READ_AHEAD = 500
 
@@ -100,6 +101,8 @@ class Session:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.used_at = 0.0
+        self.modes = ""
+        self.names_fold = False  # whether names of tables are the same in upper and lower case
 
     @property
     def id(self) -> int:
@@ -120,9 +123,11 @@ class Session:
 
     def rows(self, sql: str) -> list[Row]:
         """All rows of our own query."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+        stream = self.streamed(sql)
+        found: list[Row] = []
+        while part := stream.take(_READ_AHEAD):
+            found += part
+        return found
 
     def texts(self, sql: str) -> list[tuple[str | None, ...]]:
         """Rows of our own query over the catalog, as text."""
@@ -179,8 +184,28 @@ class Stream:
         """Up to ``count`` rows more; none at the end."""
         if not self._cursor._result.field_count:
             return ()
-        part: Sequence[Row] = self._cursor.fetchmany(count)
-        return part
+        found: list[Row] = []
+        connection = self._cursor._result.connection
+        while connection is not None and len(found) < count:
+            try:
+                payload = _packet(connection)
+            except FAILURES:
+                self.forget()
+                raise
+            if payload[0] == 0xFE and len(payload) < 9:
+                self._ended(payload)
+                break
+            if payload[0] == 0xFF:
+                self.forget()
+                pymysql.err.raise_mysql_exception(payload)
+            found.append(_cells(payload))
+        return found
+
+    def _ended(self, payload: bytes) -> None:
+        result = self._cursor._result
+        result.warning_count = int.from_bytes(payload[1:3], "little")
+        result.connection.server_status = int.from_bytes(payload[3:5], "little")
+        self.forget()
 
     def reply(self, rows: list[Row]) -> Reply:
         """What the server said beside its rows, once all of them were taken."""
@@ -194,15 +219,61 @@ class Stream:
             warnings=int(result.warning_count or 0),
         )
 
-    def close(self) -> None:
-        """Reads what is left."""
-        self._cursor.close()
+    def forget(self) -> None:
+        """The driver is to read nothing more of this result."""
+        result = self._cursor._result
+        result.unbuffered_active, result.connection = False, None
 
     def abandon(self) -> None:
         """Leaves the rest of the result unread, and the session with it."""
-        result = self._cursor._result
-        result.unbuffered_active, result.connection = False, None
+        self.forget()
         self._session.drop()
+
+
+_WHOLE = 0xFFFFFF  # a packet of this size goes on in the next one
+
+
+def _packet(connection: Any) -> bytes:
+    """The driver's own reader makes an object of every packet; results are long."""
+    payload = b""
+    while True:
+        head = connection._rfile.read(4)
+        if len(head) < 4:
+            raise pymysql.OperationalError(2013, "Lost connection to the server during a result")
+        if head[3] != connection._next_seq_id:
+            raise pymysql.InternalError("The packets of a result are out of order")
+        connection._next_seq_id = (head[3] + 1) & 0xFF
+        size = head[0] | head[1] << 8 | head[2] << 16
+        part = connection._rfile.read(size)
+        if len(part) < size:
+            raise pymysql.OperationalError(2013, "Lost connection to the server during a result")
+        if size < _WHOLE and not payload:
+            return bytes(part)
+        payload += bytes(part)
+        if size < _WHOLE:
+            return payload
+
+
+_LONG = {252: 2, 253: 3, 254: 8}
+
+
+def _cells(payload: bytes) -> Row:
+    """A row of the text protocol: strings, each after its length."""
+    cells: list[bytes | None] = []
+    at, end = 0, len(payload)
+    while at < end:
+        size = payload[at]
+        at += 1
+        if size == 251:
+            cells.append(None)
+            continue
+        if size > 251:
+            width = _LONG[size]
+            size = int.from_bytes(payload[at : at + width], "little")
+            at += width
+        cells.append(payload[at : at + size])
+        at += size
+    return tuple(cells)
 
 
 _IN_TRANSACTION = 1
@@ -306,23 +377,29 @@ class Door:
     def pin(self, session: Session) -> None:
         """Sets and verifies what texts and images depend on. Raises ``UpstreamError`` where the
         server does not keep it."""
-        version = session.texts("SELECT VERSION(), @@GLOBAL.sql_mode")[0]
-        if "mariadb" not in (version[0] or "").lower():
+        version, modes, folds = session.texts(
+            "SELECT VERSION(), @@GLOBAL.sql_mode, @@lower_case_table_names"
+        )[0]
+        if "mariadb" not in (version or "").lower():
             raise UpstreamError(
                 f"Source {self._source!r} is not MariaDB; other servers are not served.",
                 reason="upstream.failed",
             )
-        modes = [m for m in (version[1] or "").split(",") if m and m not in LEXICAL]
+        session.modes = ",".join(m for m in (modes or "").split(",") if m and m not in LEXICAL)
+        session.names_fold = folds != "0"
+        self._set(session)
+        self.verify(session)
+
+    def _set(self, session: Session) -> None:
         timeouts = self._timeouts
         session.run(
             _SETTINGS.format(
                 statement=timeouts.statement,
                 lock=max(1, round(timeouts.lock)),
                 idle=max(1, round(timeouts.idle)),
-                mode="'" + ",".join(modes) + "'",
+                mode=session.modes,
             )
         )
-        self.verify(session)
 
     def verify(self, session: Session) -> None:
         """Raises ``UpstreamError`` when a pin does not hold."""
@@ -346,7 +423,7 @@ class Door:
             if session.in_transaction:
                 session.run("ROLLBACK")
             _reset(session.connection)
-            self.pin(session)
+            self._set(session)
         except FAILURES:
             return False
         session.used_at = time.monotonic()
@@ -374,4 +451,3 @@ def _reset(connection: Any) -> None:
     """Drops what a session may have left: variables, temporary tables, locks, statements."""
     connection._execute_command(_COM_RESET_CONNECTION, b"")
     connection._read_ok_packet()
-    connection.set_character_set("utf8mb4")

@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.model import Deny
-from gateway.upstreams.sql.mysql import catalog
+from gateway.upstreams.sql.mysql.catalog import Trigger
 from gateway.upstreams.sql.mysql.images import TableImage
-from gateway.upstreams.sql.mysql.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,8 @@ def way(image: TableImage, events: Collection[str]) -> Way:
     return Way(replace, frozenset(needed & set(events)))
 
 
-def firing(session: Session, images: Sequence[TableImage]) -> Deny | None:
-    """The refusal of a call whose way back would fire triggers."""
-    found = catalog.triggers(session, [image.table.at for image in images])
+def firing(images: Sequence[TableImage], found: Sequence[Trigger]) -> Deny | None:
+    """The refusal of a call whose way back would fire triggers. ``found``: those of its tables."""
     for image in images:
         own = [t for t in found if t.table == image.table.at]
         fires = way(image, {t.event for t in own}).fires

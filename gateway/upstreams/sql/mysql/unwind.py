@@ -158,7 +158,9 @@ class MariadbUnwinding:
 
     async def capture(self) -> Captured | Deny:
         images = self._ledger.images()
-        refusal = await self._lent.do(lambda session: firing(session, images))
+        names = [image.table.at for image in images]
+        found = await self._lent.do(lambda session: catalog.triggers(session, names))
+        refusal = firing(images, found)
         if refusal is not None:
             # It can be done, but not be taken back again.
             undo = Undo(
