@@ -25,18 +25,21 @@ from gateway.model import (
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import catalog, receipts, rows
 from gateway.upstreams.sql.mysql.capture import Capture, Ranged, measured, sizes
-from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.catalog import Name, Trigger
 from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.counters import Handled, handled
 from gateway.upstreams.sql.mysql.functions import UNSTABLE
 from gateway.upstreams.sql.mysql.grammar import Ref, Written
-from gateway.upstreams.sql.mysql.images import KIND, TableImage, manifest, pack
+from gateway.upstreams.sql.mysql.images import KIND, TableImage, manifest, pack, unpack
 from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
+from gateway.upstreams.sql.mysql.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.mysql.results import render
-from gateway.upstreams.sql.mysql.session import Reply, Session, TooMuch
+from gateway.upstreams.sql.mysql.session import Session, TooMuch
+from gateway.upstreams.sql.mysql.streams import Reply
 from gateway.upstreams.sql.mysql.triggers import firing
+from gateway.upstreams.sql.rehearsed import cannot, inexact
 
 _CHANGES = frozenset({"insert", "update", "delete"})
 
@@ -67,6 +70,8 @@ class MariadbAttempt:
         self._statements = statements
         self._around = around
         self._images: tuple[TableImage, ...] | Deny = ()
+        self._triggers: Sequence[Trigger] = ()
+        self._undo: Undo | None = None
         self._result: dict[str, Json] = {}
         self._spools = ExitStack()
 
@@ -110,6 +115,7 @@ class MariadbAttempt:
         receipts.write(session, self._call)
         # Before anything runs: not every engine can roll back.
         reach = self._reach(session, peer)
+        self._triggers = reach.triggers
         before = handled(session)
         replies = [self._reply(session, written) for written in self._statements]
         after = handled(session)
@@ -173,6 +179,7 @@ class MariadbAttempt:
             manifest=manifest(images),
             spooled=spooled,
         )
+        self._undo = undo
         return Captured(undo=undo, receipt=self._call)
 
     def _spool(self, images: Sequence[TableImage]) -> Spooled:
@@ -181,6 +188,24 @@ class MariadbAttempt:
         for piece in pack(images):
             spool.write(piece)
         return spool.finish()
+
+    async def rehearse(self, *, demanded: bool) -> Deny | None:
+        """See ``Rehearsing``."""
+        undo = self._undo
+        assert undo is not None
+
+        def work(own: Session, peer: Session) -> str | None:
+            peer.run(rows.EXACT)
+            images = unpack(undo, self._around.spooler.read(undo))
+            return rehearse(own, peer, images, self._triggers)
+
+        try:
+            async with self._around.peers() as peer:
+                differs = await self._lent.do_with(peer, work)
+        except CannotRehearse as error:
+            return cannot(f"{error}.") if demanded else None
+        self._around.probe("mysql.rehearsed")
+        return None if differs is None else inexact(differs)
 
     async def commit(self, permit: Permit) -> Outcome:
         if permit.call != self._call:

@@ -14,16 +14,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pymysql
+
 from gateway.model import Deny, Measured, RowCounts
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name, Table
 from gateway.upstreams.sql.mysql.closure import Closure
 from gateway.upstreams.sql.mysql.counters import Handled, rows_modified
+from gateway.upstreams.sql.mysql.failures import lost
 from gateway.upstreams.sql.mysql.grammar import Single
 from gateway.upstreams.sql.mysql.images import TableImage, paired
 from gateway.upstreams.sql.mysql.literals import quoted
-from gateway.upstreams.sql.mysql.session import Row, Session
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.streams import Row
 
 _LOCK = "LOCK IN SHARE MODE"
 _READ = 2000
@@ -76,7 +80,7 @@ class Capture:
     def take(self, reach: Closure, ranged: Ranged | None) -> tuple[TableImage, ...] | Deny:
         """Blocks; may wait for locks. ``undo.unavailable`` where it would be too much."""
         try:
-            found = self._candidates(reach, ranged) if ranged is not None else None
+            found = self._tried(reach, ranged) if ranged is not None else None
             images = found if found is not None else self._whole(reach)
         except _TooMany:
             return Deny(
@@ -87,6 +91,15 @@ class Capture:
         return tuple(image for image in images if image.changes)
 
     # --- by candidates --------------------------------------------------------------------
+
+    def _tried(self, reach: Closure, ranged: Ranged) -> list[TableImage] | None:
+        try:
+            return self._candidates(reach, ranged)
+        except pymysql.Error as error:
+            # What the condition says there it may not say here; that of the connection stands.
+            if lost(error) or not self._own.in_transaction:
+                raise
+            return None
 
     def _candidates(self, reach: Closure, ranged: Ranged) -> list[TableImage] | None:
         if reach.fired or not all(map(rows.keyed, reach.tables.values())):
@@ -113,16 +126,18 @@ class Capture:
         if not _accounted(ranged, image.counts()):
             return None
         images = {table.at: image}
-        if reach.cascades and not self._cascade(reach, images):
+        if reach.cascades and not self._cascade(reach, images, target):
             return None
         return list(images.values())
 
     def _step(self) -> int:
         return int(self._own.rows("SELECT @@auto_increment_increment")[0][0] or 1)
 
-    def _cascade(self, reach: Closure, images: dict[Name, TableImage]) -> bool:
-        """Adds what foreign keys did; false when the engine counted something else."""
+    def _cascade(self, reach: Closure, images: dict[Name, TableImage], target: _Found) -> bool:
+        """Adds what foreign keys did; false when the engine counted something else. A table may
+        refer to itself, so that its rows come in more than one round."""
         found = {name: _Found(reach.tables[name]) for name in reach.tables}
+        found[target.table.at] = target
         waiting = list(images)
         while waiting:
             name = waiting.pop()

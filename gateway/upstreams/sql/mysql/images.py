@@ -11,7 +11,7 @@ from gateway.model import Json, RowCounts, Undo
 from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import Column, Table
 from gateway.upstreams.sql.mysql.rows import Key
-from gateway.upstreams.sql.mysql.session import Row
+from gateway.upstreams.sql.mysql.streams import Row
 
 KIND = "mariadb.rows"
 NO_WAY_BACK = "mariadb.irreversible"

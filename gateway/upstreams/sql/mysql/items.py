@@ -11,7 +11,8 @@ from gateway.upstreams.sql.merging import merged
 from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import Table
 from gateway.upstreams.sql.mysql.images import Change, TableImage
-from gateway.upstreams.sql.mysql.session import Row, Session
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.streams import Row
 
 # Somebody put this row back already: listed like every row that others touched; there is just
 # nothing to restore.

@@ -9,7 +9,7 @@ from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import Name, Table
 from gateway.upstreams.sql.mysql.images import Change, TableImage
 from gateway.upstreams.sql.mysql.items import Item
-from gateway.upstreams.sql.mysql.session import Row
+from gateway.upstreams.sql.mysql.streams import Row
 
 
 class Ledger:

@@ -9,7 +9,8 @@ from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.catalog import Column, ForeignKey, Name, Table
 from gateway.upstreams.sql.mysql.items import Item
 from gateway.upstreams.sql.mysql.literals import quoted
-from gateway.upstreams.sql.mysql.session import Row, Session
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.streams import Row
 
 _AT_ONCE = 400
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model import Json
-from gateway.upstreams.sql.mysql.session import Field, Reply
+from gateway.upstreams.sql.mysql.streams import Field, Reply
 from gateway.upstreams.sql.values import render_text
 
 _BINARY = 63  # the character set of what is no text

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from gateway.model import Json
 from gateway.upstreams.sql.mysql.catalog import Column, Table
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
-from gateway.upstreams.sql.mysql.session import Row, Session
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.streams import Row
 
 Key = tuple[bytes, ...]
 
@@ -31,8 +32,7 @@ _BYTES = _SHAPES | {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "lo
 KNOWN = _NUMBERS | _FLOATS | _AS_NUMBERS | _QUOTED | _TEXTS | _BYTES
 
 EXACT = "SET character_set_results = NULL"  # before rows are read as images
-_CHUNK = 500
-_IN = 400
+_IN = 1000
 
 
 def stored(table: Table) -> tuple[Column, ...]:

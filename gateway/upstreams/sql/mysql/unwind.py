@@ -39,16 +39,9 @@ from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.ledger import Ledger
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
-from gateway.upstreams.sql.mysql.restore import Restored, restore
+from gateway.upstreams.sql.mysql.restore import LOOSE, Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.triggers import Way, firing, way
-
-# Values come back as they were, whatever today's strictness says of them; what they became is
-# read again afterwards.
-_LOOSE = (
-    "SET foreign_key_checks = 0, check_constraint_checks = 0, "
-    "sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'"
-)
 
 
 class _Failed(Exception):
@@ -108,7 +101,7 @@ class MariadbUnwinding:
 
     def _run(self, session: Session) -> tuple[Step, ...]:
         session.run(rows.EXACT)
-        session.run(_LOOSE)
+        session.run(LOOSE)
         session.run("START TRANSACTION READ WRITE")
         receipts.write(session, self._call)
         session.run("SAVEPOINT holdfast_whole")

@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import UpstreamError
 from gateway.model import Reversibility
 from tests.fixtures.mariadb_case import Case, Refused
-from tests.fixtures.mariadb_shapes import EXACT, SHAPES, Shape
+from tests.fixtures.mariadb_shapes import DOCUMENT, EXACT, SHAPES, Shape, written
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
@@ -32,3 +32,22 @@ async def test_shape(case: Case, shape: Shape) -> None:
     again = await case.revert(reverted.undo)
     assert again.states == ["reverted"]
     assert case.dump() == after
+
+
+CASCADING = [shape for shape in SHAPES if "cascade" in shape.name or "tree" in shape.name]
+
+
+@pytest.mark.parametrize("shape", CASCADING, ids=lambda shape: shape.name)
+async def test_cascades_are_found_without_the_engines_count(case: Case, shape: Shape) -> None:
+    """The account of images has no PROCESS."""
+    case.setup(*shape.setup)
+    case.source._peers = case.source._agents
+    before = case.dump()
+    done = await case.call(shape.sql)
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+
+
+def test_the_table_in_the_document_is_what_runs_here() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    assert written(text) == text, "run `python -m tests.fixtures.mariadb_shapes`"

@@ -1,0 +1,82 @@
+"""Trying the way back before the call commits: in its own transaction, up to a savepoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pymysql
+
+from gateway.model import OnConflict
+from gateway.upstreams.sql.mysql import rows
+from gateway.upstreams.sql.mysql.catalog import Table, Trigger
+from gateway.upstreams.sql.mysql.failures import code_of
+from gateway.upstreams.sql.mysql.images import TableImage
+from gateway.upstreams.sql.mysql.restore import LOOSE, Restored, restore
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.streams import Row
+from gateway.upstreams.sql.mysql.triggers import way
+
+_DENIED = frozenset({1142, 1143, 1044, 1227})
+_TIGHT = "SET foreign_key_checks = 1, check_constraint_checks = 1, sql_mode = '{modes}'"
+
+
+class CannotRehearse(Exception):
+    """The agent's account may not do what the gateway's own may."""
+
+
+def rehearse(
+    own: Session, peer: Session, images: Sequence[TableImage], triggers: Sequence[Trigger]
+) -> str | None:
+    """How the rows after the way back differ from those before the call; ``None``: not at all.
+    ``peer`` reads them as they stand committed. Nothing of this is left in ``own``, in whose open
+    transaction the call ran. Blocks."""
+    ways = [way(i, {t.event for t in triggers if t.table == i.table.at}) for i in images]
+    own.run("SAVEPOINT holdfast_rehearsal")
+    own.run(LOOSE)
+    try:
+        done = restore(own, list(zip(images, ways, strict=True)), OnConflict.ABORT, _heard)
+        if done.conflicts:
+            return _first(done)
+        for image in images:
+            if _differs(own, peer, image):
+                return f"rows of {image.table.resource} would not be as they were"
+    except pymysql.Error as error:
+        if code_of(error) not in _DENIED:
+            raise
+        raise CannotRehearse("the agent's account may not put its rows back") from error
+    finally:
+        if own.in_transaction:
+            own.run("ROLLBACK TO SAVEPOINT holdfast_rehearsal")
+            own.run(_TIGHT.format(modes=own.modes))
+    return None
+
+
+def _heard(conflict: object) -> None:
+    """Conflicts are looked at in the end."""
+
+
+def _first(done: Restored) -> str:
+    conflict = done.conflicts[0]
+    return f"{conflict.resource}: {conflict.why}"
+
+
+def _differs(own: Session, peer: Session, image: TableImage) -> bool:
+    table = image.table
+    if rows.keyed(table):
+        keys = [rows.key_of(table, row) for row in _sides(image)]
+        mine, theirs = (Counter(rows.by_key(s, table, keys)) for s in (own, peer))
+        return mine != theirs
+    distinct = dict.fromkeys(_sides(image))
+    return any(_copies(own, table, r) != _copies(peer, table, r) for r in distinct)
+
+
+def _sides(image: TableImage) -> list[Row]:
+    both = [row for change in image.changes for row in (change.before, change.after)]
+    return [row for row in both if row is not None]
+
+
+def _copies(session: Session, table: Table, row: Row) -> int:
+    columns = rows.selected(rows.stored(table))
+    found = session.rows(f"SELECT {columns} FROM {table.quoted} WHERE {rows.same_row(table, row)}")
+    return sum(one == row for one in found)
