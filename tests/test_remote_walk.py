@@ -503,3 +503,19 @@ async def test_settling_twice_by_two_owners_is_noticed() -> None:
     assert await w.store.permitted(second) is not None
     with pytest.raises(StaleGeneration):
         await w.store.settle(first, Outcome(state=State.FAILED, effect=EffectState.NONE))
+
+
+async def test_an_owner_whose_call_is_being_recovered_does_not_say_that_nothing_happened() -> None:
+    w = await walks(shelf=Shelf(heeds_keys=True), plans=KEYED)
+    real, call = w.shelf.send, shelf_call("post", body="made")
+
+    async def late(request: Any, **more: Any) -> Any:
+        answer = await real(request, **more)
+        if request["do"] == "post":
+            await w.store.take_over(everything=True, lease=LEASE)
+        return answer
+
+    w.shelf.send = late  # type: ignore[method-assign]
+    reply = await w.pipeline.handle(call)
+
+    assert (reply.state, reply.effect) == (State.EXECUTING, EffectState.UNKNOWN)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from gateway.interfaces import Agent, SnapshotInfo
-from gateway.lifecycle import REVERTIBLE, State
+from gateway.lifecycle import REVERTIBLE, RUNNING, State
 from gateway.model import (
     Approval,
     Call,
@@ -106,7 +106,7 @@ def record_of(row: CallRow, now: str) -> CallRecord:
         call=call_of(row),
         state=State(row.state),
         generation=row.generation,
-        effect=EffectState(row.effect),
+        effect=_effect_of(row),
         action=loaded_or_none(row.action),
         reach=reach_of(row.reach),
         decision=loaded_or_none(row.decision),
@@ -125,6 +125,13 @@ def record_of(row: CallRow, now: str) -> CallRecord:
         updated_at=timed(row.updated_at),
         approval=row.approval,
     )
+
+
+def _effect_of(row: CallRow) -> EffectState:
+    """What may be said of the target: a call that runs under a permit may have landed already."""
+    if State(row.state) in RUNNING and row.permitted:
+        return EffectState.UNKNOWN
+    return EffectState(row.effect)
 
 
 def why_no_undo(row: CallRow | Head, now: str) -> str | None:

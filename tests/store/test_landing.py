@@ -556,3 +556,13 @@ async def test_the_rows_of_an_agent_within_a_window_have_a_budget(
     assert isinstance((await asked())[1], Permit), "what had no effect gives its rows back"
     clock.advance(seconds=61)
     assert isinstance((await asked(rows=5))[1], Permit)
+
+
+async def test_a_call_that_runs_under_a_permit_may_have_landed(store: Store) -> None:
+    call = a_call()
+    token = await running(store, call)
+    assert (await record_of(store, call)).effect is EffectState.NONE
+    await permitted(store, token, call)
+    assert (await record_of(store, call)).effect is EffectState.UNKNOWN
+    await store.settle(token, DONE)
+    assert (await record_of(store, call)).effect is EffectState.APPLIED

@@ -12,7 +12,7 @@ class Breaker:
     """Opens after ``failures`` requests in a row without an answer; after ``rest_s`` it lets one
     through, whose end decides. What it stops has not been sent."""
 
-    def __init__(self, clock: Clock, *, failures: int = 5, rest_s: float = 15.0) -> None:
+    def __init__(self, clock: Clock, *, failures: int = 10, rest_s: float = 10.0) -> None:
         self._clock = clock
         self._most = failures
         self._rest = timedelta(seconds=rest_s)
