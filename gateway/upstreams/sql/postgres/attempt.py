@@ -113,6 +113,7 @@ class PostgresAttempt:
             replica=around.replica,
             call=job.call,
             loose=job.inexact,
+            probe=around.probe,
         )
         self._mask = Mask()
 

@@ -254,6 +254,7 @@ class PostgresUnwinding:
                     more=max(0, len(back.conflicts) - LISTED),
                     reason="revert.conflict",
                 )
+            self._probe("postgres.schema.back")
             backs.append(back.part)
             restored += back.restored
         self._backs += backs

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+from gateway.interfaces import Probe, no_probe
 from gateway.model import Deny, Reversibility, RowCounts, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.ddl.altering import alter
@@ -42,6 +43,7 @@ class SchemaWork:
         replica: bool,
         call: str = "",
         loose: bool = False,
+        probe: Probe = no_probe,
     ) -> None:
         self._own = own
         self._sink = sink
@@ -49,6 +51,7 @@ class SchemaWork:
         self._limits = limits
         self._replica = replica
         self._loose = loose
+        self._probe = probe
         self._call = call
         self._parts: list[Part] = []
         self._images: list[TableImage] = []
@@ -73,6 +76,11 @@ class SchemaWork:
         """Does ``change``; ``tried`` sends its text verbatim. Raises ``NoWayBack``, ``Unfit``,
         ``SnapshotFailed`` or ``UpstreamError``, and what the server says to the statement."""
         self.used = True
+        reply = await self._done(change, tried)
+        self._probe("postgres.schema.changed")
+        return reply
+
+    async def _done(self, change: Written, tried: Tried) -> Reply:
         if change.verb == "truncate":
             return await self._truncate(change, tried)
         if change.verb == "drop":
