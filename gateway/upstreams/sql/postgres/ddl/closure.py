@@ -141,13 +141,23 @@ LEFT JOIN pg_catalog.pg_publication_rel pr ON g.catalog = 'pg_publication_rel'
 ORDER BY 1, 2, 3"""
 
 
-async def closure(session: Session, seeds: Sequence[Seed], *, cascades: bool = True) -> list[Gone]:
+Reached = tuple[str, int, int]  # catalog, oid, sub
+
+
+async def reached(
+    session: Session, seeds: Sequence[Seed], *, cascades: bool = True
+) -> list[Reached]:
     """Everything that goes with ``seeds``, themselves included. Without ``cascades`` what depends
     on them stays, and makes the server refuse."""
     named = _columns([(s.catalog, s.oid, s.sub) for s in seeds])
-    reached = await session.rows(_CLOSURE, *named, cascades, cascades)
-    bare = [(catalog.removeprefix("pg_catalog."), oid, sub) for catalog, oid, sub in reached]
-    rows = await session.rows(_DESCRIBED, *_columns(bare))
+    rows = await session.rows(_CLOSURE, *named, cascades, cascades)
+    return [(catalog.removeprefix("pg_catalog."), oid, sub) for catalog, oid, sub in rows]
+
+
+async def closure(session: Session, seeds: Sequence[Seed], *, cascades: bool = True) -> list[Gone]:
+    """``reached``, with what putting it back needs."""
+    found = await reached(session, seeds, cascades=cascades)
+    rows = await session.rows(_DESCRIBED, *_columns(found)) if found else []
     return [
         Gone(
             catalog=catalog,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 
-from gateway.upstreams.sql.postgres.ddl.closure import Gone, Seed, closure
+from gateway.upstreams.sql.postgres.ddl.closure import Gone, Seed, closure, reached
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack, Plan, Quarantine
 from gateway.upstreams.sql.postgres.ddl.records import Part
 from gateway.upstreams.sql.postgres.ddl.shape import (
@@ -55,7 +55,7 @@ async def drop(
 
 async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: str) -> Part:
     """Puts ``found`` and all that depends on it into quarantine. The search path is empty."""
-    tables = [g.oid for g in await closure(session, found) if g.catalog == "pg_class"]
+    tables = [oid for catalog, oid, _ in await reached(session, found) if catalog == "pg_class"]
     for (name,) in await session.rows(_LOCKABLE, tables):
         await attempted(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
     plan, gone = await planned(session, found, call=call)
@@ -107,9 +107,9 @@ async def attempted(session: Session, statement: str) -> None:
 async def _alone(session: Session, found: Sequence[Seed], gone: Sequence[Gone]) -> None:
     """Nothing that stays may depend on what lies in quarantine."""
     left = {(g.catalog, g.oid, g.sub) for g in gone}
-    for one in await closure(session, found):
-        if (one.catalog, one.oid, one.sub) not in left:
-            raise NoWayBack(f"{one.identity} came to depend on it in this moment; send it again")
+    for one in await reached(session, found):
+        if one not in left:
+            raise NoWayBack(f"{one[0]} {one[1]} came to depend on it in this moment; send it again")
 
 
 def _names(plan: Plan, gone: Sequence[Gone], found: Sequence[Seed]) -> list[str]:

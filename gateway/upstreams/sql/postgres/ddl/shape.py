@@ -179,9 +179,18 @@ async def shape(session: Session, scope: Scope) -> Shape:
     rows, columns = ("NULL", "NULL")
     if session.version >= 150000:
         rows, columns = ("pg_catalog.pg_get_expr(u.prqual, u.prrelid)", "u.prattrs::text")
-    query = _SHAPE.replace("{rows}", rows).replace("{columns}", columns)
-    cursor = await session.connection.execute(query, scope.as_json())
+    wanted = scope.as_json()
+    # What nobody asks for need not be planned either.
+    first, *others = _SHAPE.split("UNION ALL\n")
+    parts = [first, *(part for part in others if _asked(part, wanted))]
+    query = "UNION ALL\n".join(parts).replace("{rows}", rows).replace("{columns}", columns)
+    cursor = await session.connection.execute(query, wanted)
     return dict(await cursor.fetchall())
+
+
+def _asked(part: str, wanted: Mapping[str, list[int]]) -> bool:
+    names = [name for name in wanted if f"%({name})s" in part]
+    return not names or any(wanted[name] for name in names)
 
 
 def unordered(shape: Shape) -> Shape:
@@ -212,11 +221,17 @@ class Difference:
         return list({**self.before, **self.after})
 
 
+# Names nothing, and plans as written: there is more to plan in these queries than to run.
+_PLAIN = {"search_path": "", "join_collapse_limit": "1", "from_collapse_limit": "1", "jit": "off"}
+
+
 @asynccontextmanager
 async def plain_names(session: Session) -> AsyncIterator[None]:
     """Inside, the search path of the open transaction is empty. A transaction that fails inside
     is left as it is: only rolling back helps it."""
-    (path,) = await session.one("SELECT pg_catalog.current_setting('search_path')")
-    await session.rows("SELECT pg_catalog.set_config('search_path', '', true)")
+    shown = ", ".join(f"pg_catalog.current_setting('{name}')" for name in _PLAIN)
+    before = await session.one(f"SELECT {shown}")
+    setting = ", ".join(f"pg_catalog.set_config('{name}', %s, true)" for name in _PLAIN)
+    await session.rows(f"SELECT {setting}", *_PLAIN.values())
     yield
-    await session.rows("SELECT pg_catalog.set_config('search_path', %s, true)", path)
+    await session.rows(f"SELECT {setting}", *before)
