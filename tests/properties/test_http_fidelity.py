@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -25,8 +24,9 @@ from gateway.upstreams.http.routes import compile_routes
 from gateway.upstreams.http.upstream import HttpUpstream
 from gateway.upstreams.http.wire import body_of, head_of
 from tests.fixtures.fakes import START, FakeClock
+from tests.fixtures.options import size
 
-CASES = int(os.environ.get("HOLDFAST_CASES", "200"))
+CASES = size("cases", 200)
 ROUTES = (DeclaredRoute(match="GET /{a}/{b}"), DeclaredRoute(match="POST /x"))
 TABLE, _ = compile_routes(ROUTES)
 TOOL = DeclaredTool(
