@@ -47,7 +47,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class Plan:
     """``statements``: the last one is the effect, those before it prepare. ``back``: the way back;
     ``None`` where nothing is to be done. ``guard``: a table that has to be empty afterwards, or
     everything goes ``back`` at once."""
@@ -71,7 +71,7 @@ class DefinitionAttempt:
         self._target, self._to = names
         self._text = text
         self._post = post
-        self._plan = _Plan()
+        self._plan = Plan()
 
     async def read(self) -> Outcome:
         raise TypeError("a change of the schema is no read")
@@ -111,7 +111,7 @@ class DefinitionAttempt:
             self._plan = _emptying(self._target, self._call, keys, triggers=bool(events))
         return _extent(session, self._target)
 
-    def _renaming(self, session: Session) -> _Plan:
+    def _renaming(self, session: Session) -> Plan:
         assert self._to is not None
         if self._to[0] != self._target[0]:
             raise _no_way("A table that moves to another schema may lose what belongs to it there.")
@@ -122,7 +122,7 @@ class DefinitionAttempt:
         move = Move(renames=((self._target, self._to),), trace=self._to, present=True)
         move = marked(move, self._call)
         mark = f"CREATE TABLE {quoted(*aside(self._call, 'm'))} (x INT) ENGINE=InnoDB"
-        return _Plan(
+        return Plan(
             statements=(mark, move.sql()),
             receipt=move.receipt(self._call),
             back=move.inverse(),
@@ -150,7 +150,7 @@ class DefinitionAttempt:
             result=_result(self._definition.verb),
         )
         self._post.probe("mysql.committing")
-        outcome = await _carry_out(self._lent, self._call, self._plan, landed, self._post)
+        outcome = await carry_out(self._lent, self._call, self._plan, landed, self._post)
         self._post.probe("mysql.committed")
         return outcome
 
@@ -167,7 +167,7 @@ class DefinitionUnwinding:
         self._mode = on_conflict
         self._post = post
         self._steps: tuple[Step, ...] = ()
-        self._plan = _Plan()
+        self._plan = Plan()
         self._redo: Move | None = None
 
     async def run(self) -> tuple[Step, ...]:
@@ -201,7 +201,7 @@ class DefinitionUnwinding:
         guard = None
         if move.empty is not None and self._mode is not OnConflict.FORCE:
             guard = dict(move.renames)[move.empty]
-        self._plan = _Plan(
+        self._plan = Plan(
             statements=(move.sql(),),
             receipt=move.receipt(self._call),
             back=self._redo,
@@ -226,12 +226,13 @@ class DefinitionUnwinding:
             raise ValueError(f"the permit of {permit.call} does not commit {self._call}")
         landed = Outcome(state=State.REVERTED, effect=EffectState.APPLIED, steps=self._steps)
         self._post.probe("mysql.unwind.committing")
-        outcome = await _carry_out(self._lent, self._call, self._plan, landed, self._post)
+        outcome = await carry_out(self._lent, self._call, self._plan, landed, self._post)
         self._post.probe("mysql.unwind.committed")
         return outcome
 
 
-async def _carry_out(lent: Lent, call: str, plan: _Plan, landed: Outcome, post: Post) -> Outcome:
+async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Post) -> Outcome:
+    """Runs a plan after its permit and returns ``landed``, or the truth."""
     if not plan.statements:
         return landed
 
@@ -259,28 +260,28 @@ async def _carry_out(lent: Lent, call: str, plan: _Plan, landed: Outcome, post: 
     return landed
 
 
-def _creating(target: Name, call: str, text: str) -> _Plan:
+def _creating(target: Name, call: str, text: str) -> Plan:
     back = Move(renames=((target, aside(call)),), trace=aside(call), present=True, empty=target)
-    return _Plan(statements=(text,), receipt=f"{call}|?{target[0]}|{target[1]}", back=back)
+    return Plan(statements=(text,), receipt=f"{call}|?{target[0]}|{target[1]}", back=back)
 
 
-def _dropping(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> _Plan:
+def _dropping(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> Plan:
     kept = aside(call)
     if triggers:
         kept = (target[0], f"{kept[0]}_{kept[1]}")  # triggers do not leave their schema
     leaving = tuple(key for key in keys if key.child == target)
     move = Move(renames=((target, kept),), trace=kept, present=True, drops=leaving)
-    return _Plan(statements=(move.sql(),), receipt=move.receipt(call), back=move.inverse())
+    return Plan(statements=(move.sql(),), receipt=move.receipt(call), back=move.inverse())
 
 
-def _emptying(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> _Plan:
+def _emptying(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> Plan:
     if triggers or any(key.child == target for key in keys):
         raise _no_way(f"{_dotted(target)} has triggers or foreign keys, which an empty copy of it "
                       "would not have. DELETE FROM it is undone exactly.")  # fmt: skip
     fresh, kept = aside(call, "n"), aside(call)
     move = Move(renames=((target, kept), (fresh, target)), trace=kept, present=True)
     made = f"CREATE TABLE {quoted(*fresh)} LIKE {quoted(*target)}"
-    return _Plan(
+    return Plan(
         statements=(made, move.sql()), receipt=move.receipt(call), back=move.inverse(empty=target)
     )
 

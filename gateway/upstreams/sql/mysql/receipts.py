@@ -93,6 +93,14 @@ def settled(session: Session, call: str) -> None:
     session.run(f"UPDATE {TABLE} SET state = 'done' WHERE call_id = {_id(call)}")
 
 
+def made_at(session: Session, call: str) -> float | None:
+    """When the call's line was written, in seconds of the epoch."""
+    found = session.texts(
+        f"SELECT UNIX_TIMESTAMP(made_at) FROM {TABLE} WHERE call_id = {_id(call)}"
+    )
+    return float(found[0][0] or 0) if found else None
+
+
 def ask(session: Session, receipt: str) -> EffectState:
     """What became of the call. Blocks for as long as a lock may be waited for."""
     call, _, trace = receipt.partition("|")

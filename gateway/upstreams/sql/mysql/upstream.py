@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Clock, Piece, Probe, Spooler, no_probe
+from gateway.interfaces import Clock, Piece, Probe, Quarantined, Spooler, no_probe
 from gateway.model import (
     Action,
     ActionClass,
@@ -24,10 +24,11 @@ from gateway.model import (
     Resource,
     Reversibility,
     SqlAction,
+    Surface,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.mysql import checks, granting, moves, receipts
+from gateway.upstreams.sql.mysql import checks, granting, moves, purging, receipts
 from gateway.upstreams.sql.mysql.attempt import MariadbAttempt, Surroundings
 from gateway.upstreams.sql.mysql.defining import DefinitionAttempt, DefinitionUnwinding, Post
 from gateway.upstreams.sql.mysql.definitions import Definition
@@ -35,6 +36,7 @@ from gateway.upstreams.sql.mysql.grammar import Written
 from gateway.upstreams.sql.mysql.images import unpack
 from gateway.upstreams.sql.mysql.judge import PRELOAD, Judge, Judged, Read, read
 from gateway.upstreams.sql.mysql.pool import Lent, Pool
+from gateway.upstreams.sql.mysql.purging import Purge, purge_of
 from gateway.upstreams.sql.mysql.session import Timeouts, elsewhere
 from gateway.upstreams.sql.mysql.unwind import MariadbUnwinding, Seat
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
@@ -169,6 +171,8 @@ class MariadbUpstream:
 
     async def parse(self, call: Call) -> Action | Deny:
         """Raises ``UpstreamError`` when the database cannot be asked what names mean."""
+        if call.surface is Surface.ADMIN:
+            return purge_of(call, await self.quarantined(), self._resource())
         sql, params = call.request.get("sql"), call.request.get("params")
         if not isinstance(sql, str):
             return Deny(reason="malformed", detail='"sql" has to be a string.')
@@ -208,12 +212,7 @@ class MariadbUpstream:
             idempotent=reading,
             digest=call.digest,
             effects=judged.effects,
-            resource=Resource(
-                type="mariadb",
-                id=self._name,
-                environment=self._environment,
-                labels=self._labels,
-            ),
+            resource=self._resource(),
             sql=SqlAction(
                 dialect="mariadb",
                 text=str(call.request["sql"]),
@@ -223,13 +222,28 @@ class MariadbUpstream:
             facts=_Facts(text=text),
         )
 
+    def _resource(self) -> Resource:
+        return Resource(
+            type="mariadb", id=self._name, environment=self._environment, labels=self._labels
+        )
+
+    async def quarantined(self) -> list[Quarantined]:
+        """See ``Quarantining.quarantined``."""
+        async with self._peers.session() as lent:
+            return await lent.do(lambda session: purging.quarantined(session, self._name))
+
     # --- doing and undoing ----------------------------------------------------------------
 
     @asynccontextmanager
     async def attempt(
         self, call: Call, action: Action
-    ) -> AsyncIterator[MariadbAttempt | DefinitionAttempt]:
+    ) -> AsyncIterator[MariadbAttempt | DefinitionAttempt | Purge]:
         facts = action.facts
+        if call.surface is Surface.ADMIN:
+            await self._prepared()
+            async with self._reverts.session() as lent:
+                yield Purge(lent, call.id, call.request["purge"], self._post())
+            return
         if not isinstance(facts, _Facts):
             raise TypeError("the action was not parsed by this upstream")
         if not facts.text.reads:
