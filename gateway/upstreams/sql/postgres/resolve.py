@@ -10,7 +10,7 @@ from gateway.model import Deny
 from gateway.upstreams.sql.postgres import lookup
 from gateway.upstreams.sql.postgres.asking import printed
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID, harmless
-from gateway.upstreams.sql.postgres.implicit import hidden_code
+from gateway.upstreams.sql.postgres.implicit import HiddenCode
 from gateway.upstreams.sql.postgres.lookup import Connection, Found, Function, Relation
 from gateway.upstreams.sql.postgres.nodetree import (
     DELETE,
@@ -64,6 +64,7 @@ class Resolver:
         self._allowed = allowed_functions
         self._worker = worker
         self._own: dict[int, Function] = {}
+        self._hidden_code = HiddenCode()
 
     async def resolve(
         self, connection: Connection, written: Written, *, name: str = "", timeout_s: float = 2.0
@@ -96,7 +97,7 @@ class Resolver:
         """Code that a read would run without naming it. What a write runs so is measured with
         it, and was decided by whoever made the table."""
         types = await lookup.types_named(connection, written.types | written.functions)
-        code = await hidden_code(connection, names=written.relations, types=types)
+        code = await self._hidden_code.of(connection, written.relations, types)
         unknown = [function for function in code if function not in self._allowed]
         if not unknown:
             return None

@@ -12,7 +12,7 @@ import yaml
 
 from gateway.model import ActionClass, Deny
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres.implicit import hidden_code
+from gateway.upstreams.sql.postgres.implicit import HiddenCode, hidden_code
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge
 from gateway.upstreams.sql.worker import ParseWorker
 from tests.fixtures.postgres_server import PostgresServer
@@ -50,6 +50,34 @@ async def test_what_reading_a_relation_runs_is_found(
         "public.mood_json",
         "public.mood_text",
     ]
+
+
+async def test_it_is_asked_anew_once_anything_was_written(
+    connection: psycopg.AsyncConnection[Any],
+) -> None:
+    url = f"host={connection.info.host} port={connection.info.port} user=postgres"
+    with psycopg.connect(f"{url} dbname={connection.info.dbname}", autocommit=True) as other:
+        hidden = HiddenCode()
+        await connection.execute("BEGIN READ ONLY")
+        for _ in range(5):
+            assert await hidden.of(connection, ["users"], []) == []
+        assert hidden.asked < 5
+        assert await hidden.of(connection, ["moody"], []) == [
+            "public.mood_json",
+            "public.mood_text",
+        ]
+        other.execute("DROP CAST (public.mood AS text)")
+        assert await hidden.of(connection, ["moody"], []) == ["public.mood_json"]
+        # One that has written its commit, or will, and cannot be seen yet.
+        with psycopg.connect(f"{url} dbname={connection.info.dbname}") as slow:
+            slow.execute("CREATE INDEX sly ON users ((public.ihash(id, 1::int8)))")
+            assert await hidden.of(connection, ["users"], []) == []
+            slow.commit()
+        assert await hidden.of(connection, ["users"], []) == ["public.ihash"]
+        await connection.execute("ROLLBACK")
+        await connection.execute("BEGIN")
+        await connection.execute("DROP INDEX sly")
+        assert await hidden.of(connection, ["users"], []) == []
 
 
 async def test_no_statement_that_runs_hidden_code_is_judged_a_read(

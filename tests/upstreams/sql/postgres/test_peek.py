@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
 import psycopg
@@ -9,6 +11,7 @@ import pytest
 
 from gateway.upstreams.sql.postgres import peek
 from gateway.upstreams.sql.postgres.peek import Peek
+from tests.fixtures.options import size
 from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
@@ -150,3 +153,56 @@ async def test_ids_of_an_earlier_epoch_are_not_taken_for_ours(
     done = await case.call("UPDATE t SET v = 'x' WHERE id < 20")
     await case.revert(done.undo)
     assert case.dump() == before
+
+
+_MEASURE = """
+import asyncio, resource, sys
+from gateway.upstreams.sql.limits import SqlLimits
+from tests.fixtures.options import size
+from tests.fixtures.postgres_case import Case
+from tests.fixtures.postgres_server import PostgresServer
+from pathlib import Path
+
+async def main(port, database, rows, hints):
+    case = Case(PostgresServer(Path(), port, Path()), database)
+    case.limits = SqlLimits(max_capture_rows=10**7, max_capture_bytes=1 << 34)
+    case.hints = hints
+    done = await case.call(f"UPDATE t SET n = n + 1 WHERE id <= {rows}", *(
+        [] if hints else [f"UPDATE t SET v = v || 'x' WHERE id <= {rows // 2}"]))
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    await case.close()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "hints"))
+"""
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("way", ["hints", "compared"])
+async def test_memory_does_not_grow_with_the_rows(
+    postgres_server: PostgresServer, way: str
+) -> None:
+    """``HOLDFAST_ROWS`` sets how many are changed. Capture, revert, and capture of the revert."""
+    many = size("rows", 100_000)
+    database = postgres_server.create_database()
+    with psycopg.connect(postgres_server.url(database), autocommit=True) as admin:
+        admin.execute("CREATE TABLE t(id int PRIMARY KEY, v text, n int)")
+        admin.execute(
+            "INSERT INTO t SELECT i, repeat(md5(i::text), 4), i FROM generate_series(1, %s) i",
+            (many,),
+        )
+        admin.execute("DO $$ BEGIN CREATE ROLE agent LOGIN; "
+                      "EXCEPTION WHEN duplicate_object THEN NULL; END $$")  # fmt: skip
+        admin.execute("GRANT ALL ON t TO agent")
+    used: dict[int, int] = {}
+    for rows in (1_000, many):
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _MEASURE, str(postgres_server.port), database, str(rows), way,
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await run.communicate()
+        assert run.returncode == 0
+        used[rows] = int(said)
+    postgres_server.drop_database(database)
+    # The images of 100,000 rows are 15 MB and more on each side.
+    assert used[many] - used[1_000] < 16, used
