@@ -8,16 +8,19 @@ import pytest
 
 from tests.fixtures import mariadb_server as mariadb
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer, unavailable
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A real PostgreSQL of our own, started for this run: the version that the machine has."""
-    why = unavailable()
+    """A real PostgreSQL of our own, started for this run: the version that the machine has, or the
+    newest with ``HOLDFAST_NEWEST=1``."""
+    newest = bool(size("newest", 0))
+    why = unavailable(newest)
     if why is not None:
         pytest.skip(why)
-    with PostgresServer.started() as server:
+    with PostgresServer.started(newest=newest) as server:
         yield server
 
 

@@ -21,7 +21,7 @@ from gateway.errors import UpstreamError
 from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
-CALLS = int(os.environ.get("HOLDFAST_CASES") or 40)
+CALLS = int(os.environ.get("HOLDFAST_CASES") or 300)
 
 _TRUTH = """
 CREATE TABLE p(id int PRIMARY KEY, n int);

@@ -24,7 +24,7 @@ from gateway.model import OnConflict, Undo
 from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
-CASES = int(os.environ.get("HOLDFAST_CASES") or 330)
+CASES = int(os.environ.get("HOLDFAST_CASES") or 250)  # on each version
 
 # Making a failing case smaller takes many times longer than finding it: only on request.
 PHASES = tuple(Phase) if os.environ.get("HOLDFAST_SHRINK") else (Phase.explicit, Phase.generate)
@@ -311,17 +311,17 @@ class Twins:
 
 
 @pytest.fixture(scope="module")
-def twins(postgres_server: PostgresServer) -> Iterator[tuple[asyncio.Runner, Twins]]:
-    database = postgres_server.create_database()
+def twins(each_postgres: PostgresServer) -> Iterator[tuple[asyncio.Runner, Twins]]:
+    database = each_postgres.create_database()
     with asyncio.Runner() as runner:
 
         async def start() -> Twins:
-            return Twins(Case(postgres_server, database))
+            return Twins(Case(each_postgres, database))
 
         twins = runner.run(start())
         yield runner, twins
         runner.run(twins.case.close())
-    postgres_server.drop_database(database)
+    each_postgres.drop_database(database)
 
 
 @pytest.mark.timeout(0)

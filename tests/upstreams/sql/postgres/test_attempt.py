@@ -235,3 +235,24 @@ def test_parameters_without_a_text_are_malformed(value: object) -> None:
     refused = parameters([value])
     assert isinstance(refused, Deny)
     assert refused.reason == "malformed"
+
+
+async def test_a_statement_that_ends_its_transaction_is_noticed(case: Case) -> None:
+    """The connection is in a transaction afterwards, as if nothing had happened."""
+    case.setup(_T)
+    with pytest.raises(UpstreamError) as error:
+        await case.call("DELETE FROM t WHERE id = 1", "COMMIT AND CHAIN")
+    assert error.value.reason == "outcome.unknown"
+    assert not error.value.proves_no_effect
+
+
+async def test_a_deferred_constraint_fails_before_anything_is_captured(case: Case) -> None:
+    case.setup(
+        _T + "; CREATE TABLE u(id int PRIMARY KEY, t int REFERENCES t DEFERRABLE "
+        "INITIALLY DEFERRED); INSERT INTO u SELECT min(id), min(id) FROM t"
+    )
+    before = case.dump()
+    with pytest.raises(UpstreamError) as error:
+        await case.call("DELETE FROM t")
+    assert error.value.extra["sqlstate"] == "23503"
+    assert case.dump() == before
