@@ -9,7 +9,7 @@ near
 exact
     One scan of each side by transaction id. A version with our id in xmax was ended or merely
     locked by us; that ``own`` sees no version with it excludes the second. A version with our id in
-    xmin was made by us.
+    xmin, or with that of one of our savepoints, was made by us.
 diff
     A version that ``peer`` sees, ``own`` no longer sees and ``peer`` sees again afterwards was
     ended by ``own`` and nobody else; one that ``own`` sees, ``peer`` does not and ``own`` sees
@@ -143,7 +143,27 @@ class Peek:
             rows = await self._copy(self.own, exact)
             if rows.count == counted:
                 return rows
+        if self._unique:
+            within = await self._made_within()
+            (there,) = await self.own.session.one(
+                f"SELECT count(*) FROM {self.own.source} AS x{self.own.where(within)}"
+            )
+            if there == counted:
+                rows = await self._copy(self.own, within)
+                if rows.count == counted:
+                    return rows
         return (await self._diff(self.own, self.peer, self._recent("xmin"), counted))[0]
+
+    async def _made_within(self) -> str:
+        """The condition of versions made by us or within our savepoints, whose ids are others: of
+        transactions that are still in progress, ``own`` sees none but its own."""
+        found = await self.own.session.rows(
+            f"SELECT q.id FROM (SELECT DISTINCT x.xmin::text AS id FROM {self.own.source} AS x"
+            f"{self.own.where(self._recent('xmin'))}) AS q "
+            "WHERE pg_catalog.pg_xact_status(q.id::pg_catalog.xid8) = 'in progress'"
+        )
+        ids = ",".join(id for (id,) in found)
+        return f"x.xmin = ANY('{{{ids}}}'::pg_catalog.xid[])"
 
     # --- near -----------------------------------------------------------------------------
 
