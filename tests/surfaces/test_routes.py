@@ -56,6 +56,7 @@ async def test_no_admin_route_acts_without_a_record(home: House, endpoint: Endpo
         "FreezeOrder": {"scope": {}, "reason": "x"},
         "RevertOrder": {"call": "call_1"},
         "Resolving": {"effect": "none"},
+        "Purge": {"source": "shop", "call": "call_1"},
         "Ruling": {"decision": "approve"},
         "PolicyText": {"text": "package gateway"},
         "NewAgent": {"name": "c9"},
