@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -26,7 +27,7 @@ _HEAD = """# Benchmarks of schema changes
 PostgreSQL {version}, fsync on. A table of about 180 bytes a row with a primary key and a second
 index. Plain: the statement alone, committed. Guarded: parsed, judged by the server, tried, done by
 quarantine (or copied), recorded and committed, without the HTTP surface and the gateway's store.
-Medians of {rounds} rounds that alternate; the ratio is that of the medians.
+Medians of {rounds} rounds that alternate; the ratio is that of the medians. Load average {load}.
 
 | statement | rows | plain ms | guarded ms | ratio | revert ms |
 |---|---:|---:|---:|---:|---:|
@@ -103,7 +104,8 @@ def main() -> None:
     sizes = [int(n) for n in options.sizes.split(",")]
     with PostgresServer.started() as server:
         lines, version = asyncio.run(measured(server, options.rounds, sizes))
-    head = _HEAD.format(rounds=options.rounds, sizes=options.sizes, version=version)
+    load = f"{os.getloadavg()[0]:.1f}"
+    head = _HEAD.format(rounds=options.rounds, sizes=options.sizes, version=version, load=load)
     text = head + "\n".join(lines) + "\n"
     print(text)
     if options.write:
