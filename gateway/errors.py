@@ -13,6 +13,8 @@ be read or that the gateway itself failed::
     ├── StoreUnavailable     our memory cannot be read or written
     │   └── AuditUnavailable     the move could not be recorded
     ├── Overloaded           too many calls at once
+    │   └── TooManyStreams       too many event streams of one agent
+    ├── BadHost, BadOrigin   a web page that calls here without leave
     ├── PreconditionFailed   the record changed since it was read
     ├── PolicyInvalid        a policy edit that was refused, with its faults
     ├── SnapshotFailed       images could not be made durable
@@ -84,6 +86,10 @@ REASONS: dict[str, Reason] = {
         Reason("cancelled", 409, "The call was cancelled before it had an effect"),
         Reason("interrupted", 503, "The gateway stopped before the effect", retryable=True),
         Reason("internal", 500, "The gateway failed"),
+        Reason("tool.unapproved", 403, "The tool is not the one that was approved"),
+        Reason("limit.streams", 429, "Too many event streams are open", retryable=True),
+        Reason("host.refused", 421, "The gateway is not called by this name"),
+        Reason("origin.refused", 403, "Pages of this origin may not call here"),
         Reason("config.invalid", 500, "The configuration is not valid"),
     )
 }
@@ -134,6 +140,18 @@ class AuditUnavailable(StoreUnavailable):
 
 class Overloaded(HoldfastError):
     reason = "overloaded"
+
+
+class TooManyStreams(Overloaded):
+    reason = "limit.streams"
+
+
+class BadHost(HoldfastError):
+    reason = "host.refused"
+
+
+class BadOrigin(HoldfastError):
+    reason = "origin.refused"
 
 
 class PreconditionFailed(HoldfastError):

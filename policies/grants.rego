@@ -69,6 +69,9 @@ agreed(effect) if {
 # Effects of HTTP tools are routes and GraphQL fields, not tables of a database.
 at_a_tool(effect) if effect.kind in ["route", "graphql"]
 
+# Those of MCP servers are their tools, and what else they are asked for.
+at_a_tool(effect) if effect.kind in ["mcp_tool", "mcp_resource", "mcp_prompt", "mcp_completion"]
+
 covers_tool(grant) if "*" in grant.tools
 
 covers_tool(grant) if input.resource.id in grant.tools

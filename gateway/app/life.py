@@ -20,6 +20,7 @@ from gateway.demo.shop import seed_shop
 from gateway.errors import ConfigInvalid, StoreUnavailable
 from gateway.interfaces import AuditStore, CallRecords, Clock, Store
 from gateway.lifecycle import State
+from gateway.model import Finding
 from gateway.policy.rego import EmbeddedPolicy
 
 log = structlog.get_logger("holdfast")
@@ -44,7 +45,7 @@ async def opened(parts: Parts) -> AsyncIterator[Parts]:
         for tool in parts.config.tools.values():
             if tool.demo_data is not None:
                 await stack.enter_async_context(crm_running(tool.base_url, Path(tool.demo_data)))
-        for source in (*parts.sources.values(), *parts.tools.values()):
+        for source in parts.targets.values():
             stack.push_async_callback(source.close)
             await source.open()
         await _report(parts)
@@ -60,9 +61,19 @@ async def opened(parts: Parts) -> AsyncIterator[Parts]:
 
 async def _report(parts: Parts) -> None:
     for name, source in parts.sources.items():
-        for finding in await source.check():
-            write = {"error": log.error, "warning": log.warning}.get(finding.level, log.info)
-            write("source.checked", source=name, about=finding.about, finding=finding.message)
+        _tell(name, await source.check())
+
+
+async def _report_servers(parts: Parts) -> None:
+    """Beside everything else: a server that is slow to start must not hold up the gateway."""
+    for name, server in parts.servers.items():
+        _tell(name, await server.check())
+
+
+def _tell(name: str, findings: list[Finding]) -> None:
+    for finding in findings:
+        write = {"error": log.error, "warning": log.warning}.get(finding.level, log.info)
+        write("source.checked", source=name, about=finding.about, finding=finding.message)
 
 
 async def _apart(parts: Parts) -> None:
@@ -77,6 +88,7 @@ async def _apart(parts: Parts) -> None:
 
 def _background(parts: Parts) -> list[Coroutine[Any, Any, None]]:
     work = [
+        _report_servers(parts),
         parts.recovery.watch(RECOVERY_EVERY_S),
         _every(EXPIRY_EVERY_S, lambda: parts.store.expire_snapshots(parts.clock.now())),
         _every(EXPIRY_EVERY_S, parts.purger.propose_expired),

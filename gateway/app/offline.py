@@ -38,11 +38,14 @@ async def check(config: Config) -> list[Finding]:
         findings += await shared_places(config, parts.sources)
         findings += proof_findings(config)
         # The demo tool is started by the gateway that serves; until then it cannot be there.
-        there = [t for n, t in parts.tools.items() if config.tools[n].demo_data is None]
+        there: list[Source] = [
+            t for n, t in parts.tools.items() if config.tools[n].demo_data is None
+        ]
+        there += parts.servers.values()
         for found in await asyncio.gather(*(tool.check() for tool in there)):
             findings += found
     finally:
-        for source in (*parts.sources.values(), *parts.tools.values()):
+        for source in parts.targets.values():
             await source.close()
         await parts.policy.close()
     return findings

@@ -11,6 +11,7 @@ from typing import Protocol
 from ulid import ULID
 
 from gateway.app.imaging import SourceRemains, images_of
+from gateway.app.servers import mcp_upstreams
 from gateway.app.tools import http_tools
 from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
 from gateway.deciding import Decider, Judges
@@ -39,6 +40,7 @@ from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
 from gateway.store.sqlite import SqliteStore
 from gateway.surfaces.uploads import Shelf
+from gateway.upstreams.mcp.upstream import McpUpstream
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -70,6 +72,7 @@ class Parts:
     sources: Mapping[str, Source]
     tools: Mapping[str, Source]
     shelf: Shelf
+    servers: Mapping[str, McpUpstream]
     windows: Windows
     decider: Decider
     pipeline: Pipeline
@@ -78,20 +81,25 @@ class Parts:
     recovery: Recovery
     freezer: Freezer
 
+    @property
+    def targets(self) -> dict[str, Source]:
+        """Everything that is protected, by name."""
+        return {**self.sources, **self.tools, **self.servers}
+
 
 def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Parts:
     """Makes every part and gives it its collaborators. Opens and connects nothing."""
     clock = clock or SystemClock()
-    timing = _timing(config)
+    timing, policy = _timing(config), _policy(config)
     images, remains = images_of(config.snapshots, clock), SourceRemains()
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
-    policy = _policy(config)
     sources = _sources(config, images, clock, probe)
     remains.know(sources)
     shelf = Shelf(config.server.max_upload_bytes)
     tools = http_tools(config, clock, shelf.find, probe)
-    targets = {**sources, **tools}
+    servers = mcp_upstreams(config, store, clock, probe)
+    targets = {**sources, **tools, **servers}
     windows = Windows([_window(w) for w in config.freezes])
     judges = _judges(config, store, clock)
     decider = Decider(policy=policy, judges=judges, windows=windows, store=store, clock=clock)
@@ -112,6 +120,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         policy=policy,
         sources=sources,
         tools=tools,
+        servers=servers,
         shelf=shelf,
         windows=windows,
         decider=decider,

@@ -23,6 +23,7 @@ from gateway.policy.compiled import TestReport
 from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.surfaces import application as http
+from gateway.surfaces.mcp.desk import Desk
 from gateway.surfaces.strict_json import JsonBounds
 from gateway.surfaces.wiring import Bounds, Gateway
 
@@ -37,8 +38,10 @@ def application(parts: Parts) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with opened(parts):
             yield
+            gateway.mcp.close()
 
-    return http.application(_gateway(parts), lifespan)
+    gateway = _gateway(parts)
+    return http.application(gateway, lifespan)
 
 
 def _gateway(parts: Parts) -> Gateway:
@@ -68,8 +71,13 @@ def _gateway(parts: Parts) -> Gateway:
         is_admin=admin.matches,
         failures=FailedSignIns(parts.store, parts.clock),
         clock=parts.clock,
-        upstreams={name: "sql" for name in parts.sources} | {name: "http" for name in parts.tools},
-        images={**parts.sources, **parts.tools},
+        upstreams={
+            **dict.fromkeys(parts.sources, "sql"),
+            **dict.fromkeys(parts.tools, "http"),
+            **dict.fromkeys(parts.servers, "mcp"),
+        },
+        images=parts.targets,
+        mcp=_desk(parts),
         may_undo=may_undo,
         new_id=new_id,
         readiness={
@@ -86,6 +94,15 @@ def _gateway(parts: Parts) -> Gateway:
         ),
         uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
         shelf=parts.shelf,
+    )
+
+
+def _desk(parts: Parts) -> Desk:
+    server = parts.config.server
+    return Desk(
+        servers=parts.servers,
+        hosts=Desk().hosts | {server.host, *(host.lower() for host in server.allowed_hosts)},
+        origins=frozenset(origin.rstrip("/") for origin in server.allowed_origins),
     )
 
 

@@ -16,6 +16,11 @@ from gateway.config.environment import (
 )
 from gateway.config.images import EncryptionSettings, SnapshotSettings
 from gateway.config.loading import load, parse
+from gateway.config.servers import (
+    McpCallSettings,
+    McpServerSettings,
+    McpToolSettings,
+)
 from gateway.config.settings import (
     AgentSettings,
     AuditSettings,
@@ -46,6 +51,9 @@ __all__ = [
     "FreezeWindow",
     "IdentitySettings",
     "LimitSettings",
+    "McpCallSettings",
+    "McpServerSettings",
+    "McpToolSettings",
     "PolicySettings",
     "RouteSettings",
     "RunEnvironment",

@@ -84,6 +84,28 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
+    def join(self, other: str, key: str) -> None:
+        """Moves the members of the top key ``other`` to ``key``; a name that both have is a
+        fault."""
+        if not isinstance(self.data, dict) or not isinstance(self.data.get(other), dict):
+            return
+        moved = self.data.pop(other)
+        kept = self.data.setdefault(key, {})
+        for name in moved:
+            if isinstance(kept, dict) and name in kept:
+                line = self.key_line((other, name))
+                self.faults.append(Fault(line=line, message=f"{name!r} is in {key} already"))
+        if isinstance(kept, dict):
+            self.data[key] = {**moved, **kept}
+
+        def moved_to(path: Path) -> Path:
+            return (key, *path[1:]) if path[:1] == (other,) else path
+
+        self.scalars = {moved_to(path): scalar for path, scalar in self.scalars.items()}
+        self.lines = {moved_to(path): line for path, line in self.lines.items()}
+        self.keys = {moved_to(path): line for path, line in self.keys.items()}
+        self.unreadable = {moved_to(path) for path in self.unreadable}
+
     def key_line(self, path: Path) -> int:
         return self.keys.get(path, self.line(path))
 

@@ -16,13 +16,13 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Fault, Places, Scalar, dotted, invalid, read
 from gateway.config.document import Path as KeyPath
+from gateway.config.servers import adopt
 from gateway.config.settings import Config
 from gateway.config.values import SecretMarker
 from gateway.model import Json
 
 # Keys of later versions: an unknown key that says why it is unknown.
 NOT_SERVED: Mapping[KeyPath, str] = {
-    ("mcp_servers",): "MCP servers are",
     ("server", "wire_port"): "The PostgreSQL wire protocol is",
 }
 
@@ -47,9 +47,10 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
 def parse(text: str, environ: Mapping[str, str], *, file: str = "<text>") -> Config:
     """``load`` for a text at hand."""
     document = read(text, environ)
-    faults = [*document.faults]
+    faults = document.faults
     if document.data is None and faults:
         raise invalid(file, faults)
+    adopt(document)
     faults += _literal_secrets(document)
     config = _validated(document, faults)
     if config is None or faults:

@@ -17,6 +17,7 @@ from pydantic import (
 
 from gateway.config.document import Path, Places
 from gateway.config.images import SnapshotSettings
+from gateway.config.servers import McpServerSettings
 from gateway.config.shape import Misplaced, Settings, refuse
 from gateway.config.tools import ToolSettings
 from gateway.config.values import (
@@ -63,6 +64,10 @@ class Server(Settings):
     """Bodies that are not JSON and are under way at the same time, all together."""
     max_connections: Count = 1024
     """Connections and requests at the same time; more are answered 503."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which MCP clients call the gateway, beside `host` and those of this machine."""
+    allowed_origins: tuple[HttpUrl, ...] = ()
+    """Origins of web pages that may call `/mcp`, beside those of this machine."""
     drain_s: Seconds = 10.0
     """Seconds that a stopping gateway waits for the requests it has."""
 
@@ -288,6 +293,8 @@ class Config(Settings):
     """The databases that are protected, by name."""
     tools: dict[Name, ToolSettings] = Field(default_factory=dict)
     """The HTTP tools that are protected, by name."""
+    mcp_servers: dict[Name, McpServerSettings] = Field(default_factory=dict)
+    """The MCP servers that are protected, by name."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Logs."""
 
@@ -306,6 +313,14 @@ class Config(Settings):
     def _names_are_unique(self) -> Config:
         shared = self.sources.keys() & self.tools.keys()
         refuse([(("tools", name), "a source has this name already") for name in sorted(shared)])
+        faults: Misplaced = []
+        for name, server in self.mcp_servers.items():
+            if name in self.sources or name in self.tools:
+                faults.append((("mcp_servers", name), "a source or tool has this name already"))
+            if server.timeout_s >= self.limits.lease_s:
+                where = ("mcp_servers", name, "timeout_s")
+                faults.append((where, "must be shorter than limits.lease_s"))
+        refuse(faults)
         return self
 
     @model_validator(mode="after")
@@ -322,7 +337,7 @@ class Config(Settings):
                     where = (*at, "scope", "sources", place)
                     faults.append((where, f"there is no source {source!r}"))
             for place, tool in enumerate(window.scope.tools):
-                if tool not in self.tools:
+                if tool not in self.tools and tool not in self.mcp_servers:
                     where = (*at, "scope", "tools", place)
                     faults.append((where, f"there is no tool {tool!r}"))
         refuse(faults)

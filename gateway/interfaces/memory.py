@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from gateway.interfaces.mcp import PinStore
 from gateway.lifecycle import State
 from gateway.model import (
     Approval,
@@ -365,6 +366,7 @@ class Store(
     RevertStore,
     AgentStore,
     AuditStore,
+    PinStore,
     Protocol,
 ):
     """Everything a store does; each part of the gateway asks only for the family it needs."""

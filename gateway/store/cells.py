@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from gateway.interfaces import Agent, SnapshotInfo
+from gateway.interfaces.mcp import Pin
 from gateway.lifecycle import REVERTIBLE, RUNNING, State
 from gateway.model import (
     Approval,
@@ -36,6 +37,7 @@ from gateway.store.rows import (
     CallRow,
     FreezeRow,
     Head,
+    PinRow,
     RevertRow,
     SnapshotRow,
 )
@@ -321,6 +323,32 @@ def revert_of(row: RevertRow) -> RevertJob:
         steps=tuple(step_of(s) for s in loaded(row.steps)),
         created_at=timed(row.created_at),
         updated_at=timed(row.updated_at),
+    )
+
+
+def pin_row(pin: Pin) -> PinRow:
+    return PinRow(
+        server=pin.server,
+        tool=pin.tool,
+        seen=pin.seen,
+        approved=pin.approved,
+        document=dumped(pin.document),
+        warnings=dumped(list(pin.warnings)),
+        updated_at=stamp(pin.updated_at),
+        by=pin.by,
+    )
+
+
+def pin_of(row: PinRow) -> Pin:
+    return Pin(
+        server=row.server,
+        tool=row.tool,
+        seen=row.seen,
+        approved=row.approved,
+        document=loaded(row.document),
+        warnings=tuple(loaded(row.warnings)),
+        updated_at=timed(row.updated_at),
+        by=row.by,
     )
 
 

@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gateway.interfaces import Agent
+from gateway.interfaces.mcp import Pin
 from gateway.lifecycle import RUNNING, State
 from gateway.model import Conflict, Json, Reversibility, RevertJob, Spooled, Undo
-from gateway.store.cells import agent_of, dumped, loaded, revert_of, revert_row, stamp
+from gateway.store.cells import (
+    agent_of,
+    dumped,
+    loaded,
+    pin_of,
+    pin_row,
+    revert_of,
+    revert_row,
+    stamp,
+)
 from gateway.store.images import Known
 from gateway.store.rows import AgentRow, SnapshotRow
 from gateway.store.tables import Tables
@@ -170,3 +180,16 @@ def agents(t: Tables) -> list[Agent]:
 def agent_by_token(t: Tables, token_sha256: str) -> Agent | None:
     row = t.agent_by_token(token_sha256)
     return None if row is None else agent_of(row)
+
+
+# --- tools of MCP servers -------------------------------------------------------------------
+
+
+def pins(t: Tables, server: str | None) -> list[Pin]:
+    return [pin_of(row) for row in t.pins(server)]
+
+
+def put_pin(t: Tables, now: datetime, pin: Pin) -> None:
+    t.put_pin(pin_row(pin))
+    entry = {"server": pin.server, "tool": pin.tool, "seen": pin.seen, "approved": pin.approved}
+    write(t, now, "mcp.pin", {**entry, "warnings": list(pin.warnings), "by": pin.by})

@@ -22,6 +22,7 @@ from gateway.store.rows import (
     Filter,
     FreezeRow,
     Head,
+    PinRow,
     RevertRow,
     SnapshotRow,
 )
@@ -43,6 +44,7 @@ class MemoryTables:
         self._reverts: dict[str, RevertRow] = {}
         self._conflicts: dict[str, tuple[ConflictRow, ...]] = {}
         self._agents: dict[str, AgentRow] = {}
+        self._pins: dict[tuple[str, str], PinRow] = {}
         self._entries: dict[int, EntryRow] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._beat: dict[int, str] = {}
@@ -275,6 +277,15 @@ class MemoryTables:
         row = self.agent(name)
         if row is not None:
             self._set(self._agents, row.token_sha256, row._replace(revoked_at=at))
+
+    # --- tools of MCP servers
+
+    def pins(self, server: str | None) -> list[PinRow]:
+        found = (row for row in self._pins.values() if server in (None, row.server))
+        return sorted(found, key=lambda row: (row.server, row.tool))
+
+    def put_pin(self, row: PinRow) -> None:
+        self._set(self._pins, (row.server, row.tool), row)
 
     # --- audit
 

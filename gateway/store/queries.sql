@@ -395,6 +395,23 @@ INSERT INTO agents (
 -- name: revoke_agent
 UPDATE agents SET revoked_at = :at WHERE name = :name AND revoked_at IS NULL;
 
+-- name: pins
+SELECT
+  server, tool, seen, approved, document, warnings, updated_at, by
+FROM mcp_pins
+WHERE :server IS NULL OR server = :server
+ORDER BY server, tool;
+
+-- name: put_pin
+INSERT INTO mcp_pins (
+  server, tool, seen, approved, document, warnings, updated_at, by
+) VALUES (
+  :server, :tool, :seen, :approved, :document, :warnings, :updated_at, :by
+)
+ON CONFLICT (server, tool) DO UPDATE SET
+  seen = excluded.seen, approved = excluded.approved, document = excluded.document,
+  warnings = excluded.warnings, updated_at = excluded.updated_at, by = excluded.by;
+
 -- name: last_entry
 SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1;
 

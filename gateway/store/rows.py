@@ -152,6 +152,17 @@ class AgentRow(NamedTuple):
     revoked_at: str | None
 
 
+class PinRow(NamedTuple):
+    server: str
+    tool: str
+    seen: str
+    approved: str | None
+    document: str
+    warnings: str
+    updated_at: str
+    by: str
+
+
 class EntryRow(NamedTuple):
     seq: int
     hash: str

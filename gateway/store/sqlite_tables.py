@@ -18,6 +18,7 @@ from gateway.store.rows import (
     Filter,
     FreezeRow,
     Head,
+    PinRow,
     RevertRow,
     SnapshotRow,
 )
@@ -211,6 +212,14 @@ class SqliteTables:
 
     def revoke_agent(self, name: str, at: str) -> None:
         self._run("revoke_agent", {"name": name, "at": at})
+
+    # --- tools of MCP servers
+
+    def pins(self, server: str | None) -> list[PinRow]:
+        return [PinRow._make(row) for row in self._all("pins", server=server)]
+
+    def put_pin(self, row: PinRow) -> None:
+        self._run("put_pin", row._asdict())
 
     # --- audit
 

@@ -15,6 +15,7 @@ from gateway.store.rows import (
     Filter,
     FreezeRow,
     Head,
+    PinRow,
     RevertRow,
     SnapshotRow,
 )
@@ -152,6 +153,11 @@ class Tables(Protocol):
     def add_agent(self, row: AgentRow) -> None: ...
 
     def revoke_agent(self, name: str, at: str) -> None: ...
+
+    # --- tools of MCP servers
+    def pins(self, server: str | None) -> list[PinRow]: ...
+
+    def put_pin(self, row: PinRow) -> None: ...
 
     # --- audit
     def last_entry(self) -> tuple[int, str] | None:

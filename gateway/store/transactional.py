@@ -22,6 +22,7 @@ from gateway.interfaces import (
     SnapshotInfo,
     no_probe,
 )
+from gateway.interfaces.mcp import Pin
 from gateway.model import (
     Approval,
     Call,
@@ -362,6 +363,14 @@ class TransactionalStore(Reading):
 
     async def agent_by_token(self, token_sha256: str) -> Agent | None:
         return await self._read(lambda t: keeping.agent_by_token(t, token_sha256))
+
+    # --- tools of MCP servers
+
+    async def pins(self, server: str | None = None) -> list[Pin]:
+        return await self._read(lambda t: keeping.pins(t, server))
+
+    async def put_pin(self, pin: Pin) -> None:
+        await self._write(lambda t, now: keeping.put_pin(t, now, pin))
 
     # --- audit
 

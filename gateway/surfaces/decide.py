@@ -15,6 +15,8 @@ from gateway.surfaces.arguments import Fields
 from gateway.surfaces.bodies import read_json
 from gateway.surfaces.endpoint import Access, Endpoint
 from gateway.surfaces.http import described, http_digest
+from gateway.surfaces.mcp.actions import request_of
+from gateway.surfaces.mcp.names import server_of
 from gateway.surfaces.sql import sql_digest, sql_request
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
@@ -41,8 +43,11 @@ async def decide(gateway: Gateway, visit: Visit) -> Act:
         request, dry_run = described(fields), False
         digest = http_digest(tool, request)
     else:
-        request, dry_run = {"arguments": fields.take("arguments")}, False
-        digest = digest_of(Surface(surface), tool, request)
+        name, arguments, dry_run = tool, fields.take("arguments"), False
+        tool = server_of(gateway.mcp.servers, name)
+        named = {"name": name.removeprefix(f"{tool}."), "arguments": arguments}
+        request = request_of("tools/call", named)
+        digest = digest_of(Surface.MCP, tool, request)
     fields.end()
     call = Call(
         id=gateway.new_id("call"),

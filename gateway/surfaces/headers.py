@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from gateway.errors import Malformed, Unauthenticated
 
-_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,512})", re.IGNORECASE)
 _TOKEN_PARAMETERS = frozenset({"token", "access_token", "api_key", "apikey", "authorization"})
 _MAX_REASON = 500
@@ -36,7 +36,7 @@ def single(request: Request, name: str) -> str | None:
 
 def idempotency_key(request: Request) -> str | None:
     value = single(request, "Idempotency-Key")
-    if value is not None and _KEY.fullmatch(value) is None:
+    if value is not None and KEY.fullmatch(value) is None:
         raise Malformed("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return value
 

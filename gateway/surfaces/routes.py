@@ -21,6 +21,7 @@ from gateway.surfaces.admin import (
 )
 from gateway.surfaces.admin import calls as admin_calls
 from gateway.surfaces.endpoint import Access, Endpoint, serve
+from gateway.surfaces.mcp import endpoints as mcp
 from gateway.surfaces.wiring import Gateway
 
 
@@ -29,6 +30,7 @@ def endpoints() -> tuple[Endpoint, ...]:
     described = (
         *sql.ENDPOINTS,
         *http.ENDPOINTS,
+        *mcp.ENDPOINTS,
         *decide.ENDPOINTS,
         *calls.ENDPOINTS,
         *freezes.ENDPOINTS,

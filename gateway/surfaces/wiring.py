@@ -26,6 +26,7 @@ from gateway.model import (
 from gateway.pipeline import Judgement
 from gateway.progress import Progress
 from gateway.revert import RevertRequest
+from gateway.surfaces.mcp.desk import Desk
 from gateway.surfaces.strict_json import JsonBounds
 from gateway.surfaces.uploads import Shelf
 
@@ -150,3 +151,4 @@ class Gateway:
     shelf: Shelf = field(default_factory=lambda: Shelf(2**31))
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     watching: dict[str, int] = field(default_factory=dict)
+    mcp: Desk = field(default_factory=Desk)

@@ -87,6 +87,102 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/upstreams/sql/sqlite/test_attempt.py",
         "runs inside an attempt only",
     ),
+    "gateway/surfaces/mcp/actions.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "what a call comes to is what clients see",
+    ),
+    "gateway/surfaces/mcp/desk.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "what is kept shows in the rounds",
+    ),
+    "gateway/surfaces/mcp/exchange.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "the way back to a client, tested with clients",
+    ),
+    "gateway/surfaces/mcp/listening.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "streams are tested as streams",
+    ),
+    "gateway/surfaces/mcp/messages.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "every bad message goes through a socket",
+    ),
+    "gateway/surfaces/mcp/names.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "names are those that clients see",
+    ),
+    "gateway/surfaces/mcp/origins.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "hosts and origins come with requests",
+    ),
+    "gateway/surfaces/mcp/parameters.py": (
+        "tests/acceptance/test_mcp_conformance.py",
+        "the suite has a scenario for it",
+    ),
+    "gateway/surfaces/mcp/rounds.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "rounds need a client",
+    ),
+    "gateway/surfaces/mcp/serving.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "every method is called there",
+    ),
+    "gateway/surfaces/mcp/sessions.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "whose session it is shows at the socket",
+    ),
+    "gateway/surfaces/mcp/streams.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "framing is tested with hostile data",
+    ),
+    "gateway/surfaces/mcp/tracks.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "a broken stream is taken up there",
+    ),
+    "gateway/upstreams/mcp/catalog.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "changed tools meet the whole gateway",
+    ),
+    "gateway/upstreams/mcp/channel.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "only ignored, for what nobody asked",
+    ),
+    "gateway/upstreams/mcp/links.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "servers that end are started again there",
+    ),
+    "gateway/upstreams/mcp/parsing.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "refusals and hints are tested with calls",
+    ),
+    "gateway/upstreams/mcp/session.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "both eras are spoken there",
+    ),
+    "gateway/upstreams/mcp/shelf.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "lists come from it",
+    ),
+    "gateway/upstreams/mcp/spec.py": (
+        "tests/app/test_servers.py",
+        "specs are made there",
+    ),
+    "gateway/upstreams/mcp/stdio.py": (
+        "tests/surfaces/mcp/test_trust.py",
+        "processes that misbehave",
+    ),
+    "gateway/upstreams/mcp/streamable.py": (
+        "tests/acceptance/test_mcp_conformance.py",
+        "a real server behind it",
+    ),
+    "gateway/upstreams/mcp/transport.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "every call goes through it",
+    ),
+    "gateway/upstreams/mcp/upstream.py": (
+        "tests/surfaces/mcp/test_endpoints.py",
+        "the whole of it",
+    ),
     "gateway/steps.py": ("tests/test_revert.py", "a part of the walk back"),
 }
 

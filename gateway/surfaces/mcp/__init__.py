@@ -1,0 +1,1 @@
+"""``/mcp`` and ``/mcp/{server}``: MCP over streamable HTTP, the current and the previous era."""

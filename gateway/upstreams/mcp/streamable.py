@@ -1,0 +1,247 @@
+"""A server over streamable HTTP: a POST per message, answered by JSON or by an event stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+
+from gateway.errors import UpstreamError
+from gateway.interfaces.mcp import INTERRUPTED, McpFault
+from gateway.model import Json
+from gateway.upstreams.mcp.channel import OnMessage, ignored
+from gateway.upstreams.mcp.events import EventReader
+from gateway.upstreams.mcp.wire import MAX_MESSAGE_BYTES, NotAMessage, decode, encode
+
+_log = logging.getLogger(__name__)
+
+_ACCEPT = "application/json, text/event-stream"
+SESSION = "Mcp-Session-Id"
+LISTEN_AGAIN_S = 5.0
+MOST_RETURNS = 100
+LONGEST_WAIT_MS = 5000
+
+
+def client(*, connect_s: float = 10.0, connections: int = 64) -> aiohttp.ClientSession:
+    """Connections that are kept. No proxy, no cookie and no credential of the environment; no
+    redirect is followed: the configured headers go to the configured address alone."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect_s),
+        trust_env=False,
+        auto_decompress=True,
+    )
+
+
+class HttpChannel:
+    """``headers`` are those of the configuration. ``remember`` adds those that the era demands
+    on every later message."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        http: aiohttp.ClientSession,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._name = name
+        self._url = url
+        self._http = http
+        self._headers = {**(headers or {}), "Accept": _ACCEPT}
+        self._remembered: dict[str, str] = {}
+        self.lost = False
+
+    @property
+    def alive(self) -> bool:
+        return not self.lost
+
+    @property
+    def headed(self) -> bool:
+        return True
+
+    def remember(self, header: str, value: str) -> None:
+        self._remembered[header] = value
+
+    async def exchange(
+        self,
+        message: Mapping[str, Json],
+        *,
+        headers: Mapping[str, str] | None = None,
+        on_message: OnMessage = ignored,
+    ) -> Mapping[str, Json]:
+        try:
+            async with self._sent(message, headers) as answer:
+                self._note_session(answer)
+                if answer.content_type == "text/event-stream":
+                    return await self._streamed(answer, message["id"], on_message)
+                return await self._single(answer, message["id"])
+        except NotAMessage as fault:
+            raise self._failed(f"its answer cannot be read: {fault}") from None
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failed(f"the connection broke: {type(error).__name__}") from None
+
+    async def post(
+        self, message: Mapping[str, Json], *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        try:
+            async with self._sent(message, headers) as answer:
+                self._note_session(answer)
+                if answer.status >= 400:
+                    raise self._failed(f"it answered {answer.status}")
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failed(f"the connection broke: {type(error).__name__}") from None
+
+    async def unasked(self) -> AsyncIterator[Mapping[str, Json]]:
+        """The GET stream of a session, taken up again when it breaks; ends at once where the
+        server has none."""
+        while self.alive:
+            try:
+                async with self._http.get(
+                    self._url,
+                    headers={**self._headers, **self._remembered, "Accept": "text/event-stream"},
+                    allow_redirects=False,
+                ) as answer:
+                    if answer.status != 200 or answer.content_type != "text/event-stream":
+                        return
+                    async for message in _messages(answer, EventReader()):
+                        yield message
+            except (aiohttp.ClientError, OSError, NotAMessage) as error:
+                _log.info("the stream of %s broke: %s", self._name, type(error).__name__)
+            await asyncio.sleep(LISTEN_AGAIN_S)
+
+    async def close(self) -> None:
+        """Ends the session, if there is one."""
+        self.lost = True
+        if SESSION not in self._remembered:
+            return
+        try:
+            async with self._http.delete(
+                self._url,
+                headers={**self._headers, **self._remembered},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=2),
+            ):
+                pass
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            _log.info("the session at %s was not ended: %s", self._name, type(error).__name__)
+
+    def _sent(
+        self, message: Mapping[str, Json], headers: Mapping[str, str] | None
+    ) -> aiohttp.client._RequestContextManager:
+        return self._http.post(
+            self._url,
+            data=encode(message),
+            headers={
+                **self._headers,
+                **self._remembered,
+                **(headers or {}),
+                "Content-Type": "application/json",
+            },
+            allow_redirects=False,
+        )
+
+    def _note_session(self, answer: aiohttp.ClientResponse) -> None:
+        session = answer.headers.get(SESSION)
+        if session is not None and session.isascii() and session.isprintable():
+            self._remembered.setdefault(SESSION, session)
+        if answer.status == 404 and SESSION in self._remembered:
+            self.lost = True  # the server has forgotten the session: a new one is needed
+            raise UpstreamError(
+                f"The MCP server {self._name!r} has ended the session. Try again.",
+                reason="upstream.unreachable",
+            )
+
+    async def _single(self, answer: aiohttp.ClientResponse, id: Json) -> Mapping[str, Json]:
+        data = await answer.content.read(MAX_MESSAGE_BYTES + 1)
+        while not answer.content.at_eof():
+            more = await answer.content.read(MAX_MESSAGE_BYTES + 1)
+            data += more
+            if len(data) > MAX_MESSAGE_BYTES:
+                raise NotAMessage("it is too large")
+        if answer.content_type != "application/json":
+            raise self._status(answer.status)
+        try:
+            message = decode(data)
+        except NotAMessage:
+            if answer.status >= 300:
+                raise self._status(answer.status) from None
+            raise
+        refused = answer.status >= 400 and "error" in message and message.get("id") is None
+        if message.get("id") != id and not refused:
+            raise NotAMessage("it answers another request")
+        return message
+
+    async def _streamed(
+        self, answer: aiohttp.ClientResponse, id: Json, on_message: OnMessage
+    ) -> Mapping[str, Json]:
+        reader = EventReader()
+        found = await _answer_in(answer, reader, id, on_message)
+        for _ in range(MOST_RETURNS):
+            if found is not None:
+                return found
+            if reader.last_id is None or SESSION not in self._remembered:
+                break
+            on_message({"method": INTERRUPTED})
+            await asyncio.sleep(min(reader.retry_ms or 1000, LONGEST_WAIT_MS) / 1000)
+            found = await self._returned(reader, id, on_message)
+        raise self._failed("its stream ended without an answer")
+
+    async def _returned(
+        self, reader: EventReader, id: Json, on_message: OnMessage
+    ) -> Mapping[str, Json] | None:
+        """Comes back for the rest of a stream that the server has ended early."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(reader.last_id)}
+        async with self._http.get(
+            self._url,
+            headers={**self._headers, **self._remembered, **headers},
+            allow_redirects=False,
+        ) as answer:
+            if answer.status != 200 or answer.content_type != "text/event-stream":
+                raise self._failed(f"it answered {answer.status} to who came back")
+            return await _answer_in(answer, reader, id, on_message)
+
+    def _status(self, status: int) -> Exception:
+        if status in (400, 404, 405, 406, 415):
+            # Nothing of the protocol, so nothing of a tool: an older server, or no server.
+            return McpFault(-32000, f"The server answered {status}.")
+        detail = f"The MCP server {self._name!r} answered {status}."
+        refused = status in (401, 403, 429)
+        return UpstreamError(detail, reason="upstream.failed", proves_no_effect=refused)
+
+    def _failed(self, why: str) -> UpstreamError:
+        return UpstreamError(
+            f"The MCP server {self._name!r} failed: {why}.", proves_no_effect=False
+        )
+
+    def _unreachable(self, error: Exception) -> UpstreamError:
+        return UpstreamError(
+            f"The MCP server {self._name!r} cannot be reached: {type(error).__name__}.",
+            reason="upstream.unreachable",
+        )
+
+
+async def _answer_in(
+    answer: aiohttp.ClientResponse, reader: EventReader, id: Json, on_message: OnMessage
+) -> Mapping[str, Json] | None:
+    async for message in _messages(answer, reader):
+        if "method" in message:
+            on_message(message)
+        elif message.get("id") == id:
+            return message
+    return None
+
+
+async def _messages(
+    answer: aiohttp.ClientResponse, reader: EventReader
+) -> AsyncIterator[Mapping[str, Json]]:
+    async for piece in answer.content.iter_any():
+        for data in reader.feed(piece):
+            yield decode(data)

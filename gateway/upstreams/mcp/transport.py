@@ -1,0 +1,128 @@
+"""One request of a call to the server, once, and what its answer means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
+
+from gateway.errors import UpstreamError
+from gateway.interfaces.mcp import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    Client,
+    Dialogue,
+    McpFault,
+)
+from gateway.model import Json
+from gateway.upstreams.mcp.shelf import Shelf
+from gateway.upstreams.mcp.spec import ABSENT, ServerSpec
+from gateway.upstreams.remote.transport import Answer
+
+# What a server answers before it does anything.
+_NOTHING_DONE = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
+
+
+class McpTransport:
+    """``Transport`` over the conversations of one server. ``body`` is the ``Dialogue`` of the
+    request that a call came with; reads of our own have none."""
+
+    def __init__(self, spec: ServerSpec, shelf: Shelf) -> None:
+        self._spec = spec
+        self._shelf = shelf
+
+    async def send(
+        self,
+        request: Mapping[str, Json],
+        *,
+        key: str | None = None,
+        body: Any = None,
+        live: bool = False,  # noqa: ARG002 - an answer is one message
+    ) -> Answer:
+        dialogue: Dialogue | None = body
+        client = Client(owner="holdfast") if dialogue is None else dialogue.client
+        link = await self._shelf.links.link(client)
+        method = str(request["method"])
+        params = {name: value for name, value in request.items() if name not in ("method", ABSENT)}
+        headers: dict[str, str] = {}
+        if method == "tools/call":
+            params = self._with_key(params, key)
+            headers = await self._headers(client, params)
+        link.running += 1
+        try:
+            result = await link.session.request(
+                method, params, client=client, dialogue=dialogue, headers=headers
+            )
+        except McpFault as fault:
+            return _refused(fault, absent=request.get(ABSENT) is True)
+        except UpstreamError:
+            self._shelf.links.ended(link)
+            raise
+        finally:
+            link.running -= 1
+        return self._answer(request, params, result)
+
+    def _with_key(self, params: dict[str, Json], key: str | None) -> dict[str, Json]:
+        name = self._spec.tool(str(params.get("name"))).key
+        if key is None or name is None:
+            return params
+        return {**params, "arguments": {**(params.get("arguments") or {}), name: key}}
+
+    async def _headers(self, client: Client, params: Mapping[str, Json]) -> dict[str, str]:
+        tool = await self._shelf.tool(client, str(params.get("name")))
+        if tool is None or find_invalid_x_mcp_header(tool.schema) is not None:
+            return {}
+        return mcp_param_headers(x_mcp_header_map(tool.schema), params.get("arguments") or {})
+
+    def _answer(
+        self, request: Mapping[str, Json], params: Mapping[str, Json], result: dict[str, Json]
+    ) -> Answer:
+        failed = request["method"] == "tools/call" and result.get("isError") is True
+        harmless = self._spec.tool(str(params.get("name"))).error_is_harmless
+        return Answer(
+            view=view_of(result),
+            result={"mcp": {"result": result}},
+            failed=failed,
+            proves_no_effect=failed and harmless,
+            absent=failed and request.get(ABSENT) is True,
+        )
+
+
+def _refused(fault: McpFault, *, absent: bool) -> Answer:
+    return Answer(
+        view={"error": {"code": fault.code, "message": fault.message}},
+        result={"mcp": {"error": fault.as_json()}},
+        failed=True,
+        proves_no_effect=fault.code in _NOTHING_DONE,
+        absent=absent,
+    )
+
+
+def view_of(result: Mapping[str, Json]) -> dict[str, Json]:
+    """What templates see: the structured content and, unless it has one itself, ``text``: all
+    texts of the answer. A text that is a JSON object counts as structured content."""
+    content = result.get("content")
+    texts = [
+        part["text"]
+        for part in (content if isinstance(content, list) else [])
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+    ]
+    text = "\n".join(texts)
+    structured = result.get("structuredContent")
+    if not isinstance(structured, dict):
+        structured = _parsed(text) if len(texts) == 1 else {}
+    return {"text": text, **structured}
+
+
+def _parsed(text: str) -> dict[str, Json]:
+    if not text.lstrip().startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
