@@ -71,11 +71,7 @@ def _gateway(parts: Parts) -> Gateway:
         is_admin=admin.matches,
         failures=FailedSignIns(parts.store, parts.clock),
         clock=parts.clock,
-        upstreams={
-            **dict.fromkeys(parts.sources, "sql"),
-            **dict.fromkeys(parts.tools, "http"),
-            **dict.fromkeys(parts.servers, "mcp"),
-        },
+        upstreams=_kinds(parts),
         images=parts.targets,
         mcp=_desk(parts),
         may_undo=may_undo,
@@ -95,6 +91,14 @@ def _gateway(parts: Parts) -> Gateway:
         uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
         shelf=parts.shelf,
     )
+
+
+def _kinds(parts: Parts) -> dict[str, str]:
+    return {
+        **dict.fromkeys(parts.sources, "sql"),
+        **dict.fromkeys(parts.tools, "http"),
+        **dict.fromkeys(parts.servers, "mcp"),
+    }
 
 
 def _desk(parts: Parts) -> Desk:

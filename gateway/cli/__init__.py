@@ -21,6 +21,7 @@ from gateway.cli import (
     policies,
     quarantine,
     resolving,
+    servers,
     serving,
     snapshots,
     sources,
@@ -65,6 +66,7 @@ app.add_typer(auditing.app, name="audit")
 app.add_typer(policies.app, name="policy")
 app.add_typer(agents.app, name="agent")
 app.add_typer(tools.app, name="tools")
+app.add_typer(servers.app, name="mcp")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(sources.app, name="source")
 app.add_typer(quarantine.app, name="quarantine")

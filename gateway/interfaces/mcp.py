@@ -150,11 +150,20 @@ class McpServer(Protocol):
         """Changes as they are announced; ends when the server goes away."""
         ...
 
+    async def pins(self) -> list[Pin]:
+        """The tools as they were seen last, approved or not."""
+        ...
+
+    async def approve(self, tool: str, *, seen: str | None, by: str) -> Pin | None:
+        """Approves a tool as it was seen last; ``None`` where that is not ``seen``."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """One tool of a server as people approved it. ``approved`` and ``seen`` are digests over name,
-    description, schemas and annotations; the tool is usable while they are equal."""
+    description, schemas and annotations; the tool is usable while they are equal. ``document`` is
+    for people: what is hidden in it is written out."""
 
     server: str
     tool: str

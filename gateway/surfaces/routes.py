@@ -17,6 +17,7 @@ from gateway.surfaces.admin import (
     policies,
     quarantine,
     reverts,
+    servers,
     snapshots,
 )
 from gateway.surfaces.admin import calls as admin_calls
@@ -42,6 +43,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         *policies.ENDPOINTS,
         *audit.ENDPOINTS,
         *agents.ENDPOINTS,
+        *servers.ENDPOINTS,
         *health.endpoints(),
     )
     return (*described, openapi.endpoint_for(described))

@@ -71,6 +71,17 @@ _FREEZE: dict[str, Schema] = {
     "lifted_at": TIME,
     "active": FLAG,
 }
+_PIN: dict[str, Schema] = {
+    "server": TEXT,
+    "tool": TEXT,
+    "state": {"enum": ["approved", "waiting", "changed"]},
+    "digest": TEXT,
+    "approved": MAYBE_TEXT,
+    "warnings": TEXTS,
+    "document": OBJECT,
+    "updated_at": TIME,
+    "by": TEXT,
+}
 _AGENT: dict[str, Schema] = {
     "name": TEXT,
     "roles": TEXTS,
@@ -151,6 +162,7 @@ BODIES: dict[str, Schema] = {
     "Ruling": body({"decision": {"enum": ["approve", "reject"]}, "note": SHORT}, ("decision",)),
     "Resolving": body({"effect": {"enum": ["applied", "none"]}, "note": SHORT}, ("effect",)),
     "PolicyText": body({"text": TEXT}, ("text",)),
+    "PinRuling": body({"tool": TEXT, "digest": TEXT}, ("tool", "digest")),
     "NewAgent": body({"name": TEXT, "roles": TEXTS}, ("name",)),
     "Purge": body({"source": TEXT, "call": TEXT}, ("source", "call")),
     "Nothing": body({}),
@@ -316,6 +328,8 @@ ANSWERS: dict[str, Schema] = {
         {"ok": FLAG, "entries": COUNT, "head": TEXT, "fault": {"type": ["object", "null"]}}
     ),
     "Checkpoint": shown({"seq": COUNT, "hash": TEXT, "at": TIME}),
+    "Pin": shown(_PIN),
+    "Pins": shown({"tools": {"type": "array", "items": ref("Pin")}}),
     "Agent": shown(_AGENT),
     "AddedAgent": shown({**_AGENT, "token": TEXT}),
     "Agents": shown({"agents": {"type": "array", "items": ref("Agent")}}),

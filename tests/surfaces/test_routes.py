@@ -60,6 +60,7 @@ async def test_no_admin_route_acts_without_a_record(home: House, endpoint: Endpo
         "Ruling": {"decision": "approve"},
         "PolicyText": {"text": "package gateway"},
         "NewAgent": {"name": "c9"},
+        "PinRuling": {"tool": "act", "digest": "d" * 64},
     }
     sent = bodies.get(endpoint.body or "", {})
     home.store.audit_down = True

@@ -20,7 +20,7 @@ from gateway.surfaces.visit import Visit
 from gateway.surfaces.wiring import Gateway
 
 # What takes longer is answered by a stream, so that nothing on the way thinks that it is dead.
-COMMIT_S = 5.0
+COMMIT_S = 15.0
 
 
 def begun(desk: Desk, message: Message, client: Client) -> Exchange:

@@ -50,6 +50,8 @@ class Seal:
             raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, binascii.Error):
             raw = b""
+        if base64.urlsafe_b64encode(raw).decode("ascii") != text:
+            raw = b""  # the same bytes in other letters
         nonce, ends, mac = raw[:_NONCE], raw[_NONCE : _NONCE + 8], raw[_NONCE + 8 :]
         known = len(mac) == _MAC and hmac.compare_digest(mac, self._mac(nonce, ends, owner, digest))
         if not known or struct.unpack(">d", ends)[0] < time.monotonic():

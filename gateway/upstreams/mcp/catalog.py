@@ -15,7 +15,7 @@ from gateway.interfaces import Clock
 from gateway.interfaces.mcp import Pin, PinStore
 from gateway.model import Json
 from gateway.upstreams.mcp.schemas import ArgumentCheck, SchemaUnusable
-from gateway.upstreams.mcp.suspicion import warnings
+from gateway.upstreams.mcp.suspicion import shown_document, warnings
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Catalog:
             tool=name,
             seen=digest,
             approved=approved,
-            document={key: document[key] for key in _PINNED if key in document},
+            document=shown_document({key: document[key] for key in _PINNED if key in document}),
             warnings=found,
             updated_at=self._clock.now(),
             by="server" if pin is not None else self._mode,

@@ -234,9 +234,10 @@ async def test_changes_are_heard_on_both_kinds_of_streams(home: House, server: s
         get = client.build_request("GET", path, headers=session.headers)
         streams = [await client.send(listen, stream=True), await client.send(get, stream=True)]
         heard = [asyncio.create_task(_first_change(stream)) for stream in streams]
-        await asyncio.sleep(1)
-        await current(client, path, "tools/call", {"name": "test_trigger_tool_change"})
-        found = await asyncio.wait_for(asyncio.gather(*heard), 10)
+        while not all(task.done() for task in heard):  # a stream may not be listening yet
+            await current(client, path, "tools/call", {"name": "test_trigger_tool_change"})
+            await asyncio.sleep(0.5)
+        found = [task.result() for task in heard]
         for stream in streams:
             await stream.aclose()
     assert [m["method"] for m in found] == ["notifications/tools/list_changed"] * 2
@@ -275,10 +276,11 @@ async def test_a_cancelled_call_ends_without_an_effect(home: House) -> None:
         await session.initialize()
         slow = request("tools/call", {"name": "slow", "arguments": {"seconds": 20}}, id=77)
         running = asyncio.create_task(session.post(slow))
-        await asyncio.sleep(0.5)
         note = {"method": "notifications/cancelled", "params": {"requestId": 77}}
-        assert (await session.post({"jsonrpc": "2.0", **note})).status_code == 202
-        ended = messages(await asyncio.wait_for(running, 5))[-1]["result"]
+        while not running.done():  # it may not have begun yet
+            await asyncio.sleep(0.2)
+            assert (await session.post({"jsonrpc": "2.0", **note})).status_code == 202
+        ended = messages(running.result())[-1]["result"]
     assert ended["structuredContent"]["reason"] == "cancelled"
     assert ended["structuredContent"]["effect"] == "none"
 
