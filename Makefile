@@ -9,7 +9,7 @@ CONFIG ?= config.example.yaml
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock schema format clean
+.PHONY: help run test check bench lock schema format clients clean
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
@@ -47,6 +47,22 @@ lock: $(VENV)/.created ## resolves the dependencies anew (UPGRADE=--upgrade for 
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - -o requirements.lock
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) --group dev --constraint requirements.lock pyproject.toml - \
 		-o requirements-dev.lock
+	$(UV_COMPILE) --group clients -o requirements-clients.lock
+
+# What the acceptance tests of the MCP side run: clients and servers of others. Needs npm.
+clients: var/clients/.installed var/node/.installed ## installs the clients and servers of others
+
+var/clients/.installed: requirements-clients.lock
+	$(PYTHON) -m venv var/clients
+	var/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-deps -r requirements-clients.lock
+	@touch $@
+
+var/node/.installed: tests/fixtures/mcp/node/package.json
+	mkdir -p var/node
+	cp tests/fixtures/mcp/node/package.json var/node/
+	npm install --prefix var/node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 clean: ## removes the virtual environment and caches, never var/
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

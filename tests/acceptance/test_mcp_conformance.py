@@ -14,7 +14,7 @@ import pytest
 from tests.fixtures.mcp.doorman import doorman
 from tests.fixtures.mcp.elsewhere import listening
 from tests.fixtures.mcp.house import TOKENS, house
-from tests.fixtures.mcp.node import node_module, node_program
+from tests.fixtures.mcp.npm import node_module, node_program
 
 Results = dict[tuple[str, str], str]
 # What the suite reports beside its checks.
