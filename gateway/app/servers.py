@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+from gateway.app.packs import pack
 from gateway.config import (
     Config,
     McpCallSettings,
@@ -17,7 +18,15 @@ from gateway.config.document import Path
 from gateway.interfaces import Clock, Probe
 from gateway.interfaces.mcp import PinStore
 from gateway.model import ActionClass, Json, Reversibility
-from gateway.upstreams.mcp.spec import ServerSpec, ToolSpec, either, judge, maker
+from gateway.upstreams.mcp.spec import (
+    NOT_DECLARED,
+    ServerSpec,
+    ToolSpec,
+    either,
+    in_order,
+    judge,
+    maker,
+)
 from gateway.upstreams.mcp.upstream import McpUpstream
 from gateway.upstreams.remote.plan import Maker, Probing, Retry
 from gateway.upstreams.remote.templates import Template, TemplateInvalid, TemplateMissing
@@ -72,6 +81,10 @@ def server_spec(
             tool: tool_spec(declared, (*path, "tools", tool), faults)
             for tool, declared in settings.tools.items()
         },
+        pack={
+            tool: tool_spec(declared, (*path, "pack"), faults)
+            for tool, declared in (pack(settings.pack) if settings.pack else {}).items()
+        },
     )
 
 
@@ -84,7 +97,7 @@ def _command(line: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def tool_spec(settings: McpToolSettings, path: Path, faults: Faults) -> ToolSpec:
-    before = _made(settings.before, _BEFORE, (*path, "before"), faults)
+    before = _before(settings, path, faults)
     roots = _AFTER if before is not None else tuple(r for r in _AFTER if r != "before")
     undo = _undo(settings, roots, path, faults)
     cls = ActionClass(settings.cls)
@@ -94,6 +107,8 @@ def tool_spec(settings: McpToolSettings, path: Path, faults: Faults) -> ToolSpec
         reversibility=reversibility,
         before=before,
         undo=undo,
+        undo_safe=settings.undo_safe,
+        why=settings.irreversible_because or NOT_DECLARED,
         verify=_made(settings.verify, roots, (*path, "verify"), faults),
         probing=_probing(settings, roots, path, faults),
         key=settings.key,
@@ -117,13 +132,37 @@ def _reversibility(
         if settings.reversibility in ("exact", "compensable"):
             faults.append(((*path, "reversibility"), "without undo a call is irreversible"))
         return Reversibility.IRREVERSIBLE
+    if settings.irreversible_because is not None:
+        faults.append(((*path, "irreversible_because"), "there is an undo"))
     return Reversibility(settings.reversibility or "compensable")
+
+
+def _before(settings: McpToolSettings, path: Path, faults: Faults) -> Maker | None:
+    before = _made(settings.before, _BEFORE, (*path, "before"), faults)
+    if not settings.before_needs:
+        return before
+    if settings.before is None:
+        faults.append(((*path, "before_needs"), "needs before beside it"))
+    needs = _several(settings.before_needs, _BEFORE, (*path, "before_needs"), faults)
+    return None if before is None else in_order([*needs, before])
+
+
+def _several(
+    calls: Sequence[McpCallSettings], roots: tuple[str, ...], path: Path, faults: Faults
+) -> list[Maker]:
+    made = (_made(call, roots, (*path, index), faults) for index, call in enumerate(calls))
+    return [each for each in made if each is not None]
 
 
 def _undo(
     settings: McpToolSettings, roots: tuple[str, ...], path: Path, faults: Faults
 ) -> Maker | None:
     undo = _made(settings.undo, roots, (*path, "undo"), faults)
+    further = _several(settings.undo_then, roots, (*path, "undo_then"), faults)
+    if settings.undo_then and (settings.undo is None or not settings.undo_safe):
+        faults.append(((*path, "undo_then"), "needs undo and undo_safe beside it"))
+    if further and undo is not None:
+        undo = in_order([undo, *further])
     without = tuple(root for root in roots if root != "before")
     absent = _made(settings.undo_absent, without, (*path, "undo_absent"), faults)
     if settings.undo_absent is not None and (settings.undo is None or settings.before is None):
@@ -136,7 +175,7 @@ def _made(
 ) -> Maker | None:
     if call is None:
         return None
-    absent = call.error_means_absent
+    absent = call.error_means_absent or call.absent_errors
     return _compiled(
         lambda: maker(call.tool, call.arguments, roots, absent=absent),
         (*path, "arguments"),

@@ -51,6 +51,8 @@ class McpCallSettings(Settings):
     """Its arguments; texts that begin with `$` are JMESPath expressions."""
     error_means_absent: bool = False
     """An error of the tool means that there is nothing."""
+    absent_errors: tuple[Argument, ...] = ()
+    """How errors begin that mean that there is nothing; any other error is a failure."""
 
 
 class McpProbeSettings(McpCallSettings):
@@ -76,10 +78,18 @@ class McpToolSettings(Settings):
     """How far it can reach; what the server says of it only counts where that is worse."""
     reversibility: Literal["exact", "compensable", "irreversible"] | None = None
     """Default: compensable with `undo`, irreversible without."""
+    irreversible_because: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    """Why there is no way back, for those who decide about a call."""
     before: McpCallSettings | None = None
     """The read that keeps what will change, for `undo`."""
+    before_needs: tuple[McpCallSettings, ...] = ()
+    """Reads that have to succeed before `before`; else the call is refused."""
     undo: McpCallSettings | None = None
     """The call that takes it back."""
+    undo_then: tuple[McpCallSettings, ...] = ()
+    """Further calls of the same way back, sent in order after `undo`; needs `undo_safe`."""
+    undo_safe: bool = False
+    """Repeating `undo`, with all that follows it, has no further effect."""
     undo_absent: McpCallSettings | None = None
     """The call that takes it back where `before` found nothing."""
     verify: McpCallSettings | None = None
@@ -129,6 +139,8 @@ class McpServerSettings(Settings):
     """`first_use` approves tools as they are first seen, `approved` none by itself."""
     timeout_s: Seconds = 60.0
     """Seconds for one call."""
+    pack: Literal["filesystem", "git", "memory"] | None = None
+    """A known server whose tools are declared already; `tools` wins over it."""
     tools: dict[ToolName, McpToolSettings] = Field(default_factory=dict)
     """What is known of its tools; `*` stands for all others. Others cannot be undone."""
 

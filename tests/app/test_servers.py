@@ -36,6 +36,12 @@ mcp_servers:
       c: {class: write, reversibility: exact}
       d:
         undo_absent: {tool: c}
+      e:
+        before_needs: [{tool: c}]
+      f:
+        undo: {tool: c}
+        undo_then: [{tool: c}]
+      g: {undo: {tool: c}, irreversible_because: it is not}
 """
 
 
@@ -74,7 +80,7 @@ def test_declarations_are_compiled() -> None:
 def test_every_wrong_template_is_said_with_its_line() -> None:
     with pytest.raises(ConfigInvalid) as invalid:
         made(WRONG)
-    assert [fault["line"] for fault in invalid.value.extra["faults"]] == [6, 8, 9, 11]
+    assert [fault["line"] for fault in invalid.value.extra["faults"]] == [6, 8, 9, 11, 13, 16, 17]
 
 
 def test_right_ones_are_none() -> None:

@@ -175,10 +175,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/acceptance/test_mcp_conformance.py",
         "a real server behind it",
     ),
-    "gateway/upstreams/mcp/transport.py": (
-        "tests/surfaces/mcp/test_endpoints.py",
-        "every call goes through it",
-    ),
     "gateway/upstreams/mcp/upstream.py": (
         "tests/surfaces/mcp/test_endpoints.py",
         "the whole of it",

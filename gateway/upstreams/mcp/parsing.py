@@ -19,7 +19,7 @@ from gateway.model import (
 )
 from gateway.upstreams.mcp.catalog import Tool
 from gateway.upstreams.mcp.shelf import Shelf
-from gateway.upstreams.mcp.spec import UNDECLARED, ServerSpec, ToolSpec, request_of
+from gateway.upstreams.mcp.spec import NOT_DECLARED, UNDECLARED, ServerSpec, ToolSpec, request_of
 from gateway.upstreams.remote.plan import Plan
 
 # What is read, beside tools, and the kind of its effect.
@@ -69,6 +69,7 @@ async def _tool_call(call: Call, spec: ServerSpec, shelf: Shelf) -> Action | Den
             columns=("*",),
         ),
         plan=plan,
+        why=declared.why,
         mcp={
             "server": spec.name,
             "tool": name,
@@ -148,6 +149,7 @@ def _plan(
         retry=declared.retry,
         ignore=declared.ignore,
         safe=declared.safe or cls is ActionClass.READ,
+        undo_safe=declared.undo_safe,
     )
 
 
@@ -179,7 +181,13 @@ def _read(call: Call, spec: ServerSpec) -> Action | Deny:
 
 
 def _action(
-    call: Call, spec: ServerSpec, *, effect: Effect, plan: Plan, mcp: Mapping[str, Json]
+    call: Call,
+    spec: ServerSpec,
+    *,
+    effect: Effect,
+    plan: Plan,
+    mcp: Mapping[str, Json],
+    why: str = NOT_DECLARED,
 ) -> Action:
     irreversible = plan.reversibility is Reversibility.IRREVERSIBLE
     return Action(
@@ -195,7 +203,7 @@ def _action(
             type="mcp_server", id=spec.name, environment=spec.stage, labels=dict(spec.labels)
         ),
         mcp=mcp,
-        why_irreversible="no undo is declared for this tool" if irreversible else None,
+        why_irreversible=why if irreversible else None,
         tool_class=plan.tool_class,
         facts=plan,
     )

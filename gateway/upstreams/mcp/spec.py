@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.model import ActionClass, Json, Reversibility, ToolClass
@@ -11,17 +11,22 @@ from gateway.upstreams.remote.templates import Template
 
 ANY = "*"
 ABSENT = "error_means_absent"  # a mark on a request for its transport, never sent
+NOT_DECLARED = "no undo is declared for this tool"
+SEQUENCE = "sequence"  # no method of the protocol: several calls that are one request to the walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
     """One tool as it is declared. ``key``: the argument that carries the idempotency key.
-    ``error_is_harmless``: when the tool reports an error, it has done nothing."""
+    ``error_is_harmless``: when the tool reports an error, it has done nothing. ``why``: why an
+    irreversible tool is that."""
 
     cls: ActionClass
     reversibility: Reversibility
     before: Maker | None = None
     undo: Maker | None = None
+    undo_safe: bool = False
+    why: str = NOT_DECLARED
     verify: Maker | None = None
     probing: Probing | None = None
     key: str | None = None
@@ -45,7 +50,8 @@ UNDECLARED = ToolSpec(cls=ActionClass.DESTRUCTIVE, reversibility=Reversibility.I
 class ServerSpec:
     """``command`` (with ``environment`` and ``folder``) or ``url`` (with ``headers``).
     ``environment``: the whole environment of the process. ``stage``: what policy knows the server
-    as. ``protocol``: ``auto``, ``current`` or ``previous``."""
+    as. ``protocol``: ``auto``, ``current`` or ``previous``. ``pack``: what is known of its tools
+    without the configuration, which wins."""
 
     name: str
     command: tuple[str, ...] = ()
@@ -59,19 +65,33 @@ class ServerSpec:
     pin: str = "first_use"
     timeout_s: float = 60.0
     tools: Mapping[str, ToolSpec] = field(default_factory=dict)
+    pack: Mapping[str, ToolSpec] = field(default_factory=dict)
 
     def tool(self, name: str) -> ToolSpec:
-        return self.tools.get(name) or self.tools.get(ANY) or UNDECLARED
+        declared = self.tools.get(name) or self.pack.get(name)
+        return declared or self.tools.get(ANY) or UNDECLARED
 
 
-def maker(tool: str, arguments: Json, roots: tuple[str, ...], *, absent: bool = False) -> Maker:
-    """Makes calls of ``tool``; ``absent``: an error of it means that there is nothing. Raises
-    ``TemplateInvalid``."""
+def maker(
+    tool: str, arguments: Json, roots: tuple[str, ...], *, absent: bool | Sequence[str] = False
+) -> Maker:
+    """Makes calls of ``tool``; ``absent``: an error of it, or one that begins with one of these
+    texts, means that there is nothing. Raises ``TemplateInvalid``."""
     template = Template.compile(arguments, roots)
+    mark: Json = absent if isinstance(absent, bool) else list(absent)
 
     def make(values: Mapping[str, Json]) -> Mapping[str, Json]:
         request = request_of(tool, template.render(values))
-        return {**request, ABSENT: True} if absent else request
+        return {**request, ABSENT: mark} if mark else request
+
+    return make
+
+
+def in_order(makers: Sequence[Maker]) -> Maker:
+    """Makes one request of several calls, which are sent one after the other."""
+
+    def make(values: Mapping[str, Json]) -> Mapping[str, Json]:
+        return {"method": SEQUENCE, "calls": [dict(each(values)) for each in makers]}
 
     return make
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
@@ -20,7 +21,7 @@ from gateway.interfaces.mcp import (
 )
 from gateway.model import Json
 from gateway.upstreams.mcp.shelf import Shelf
-from gateway.upstreams.mcp.spec import ABSENT, ServerSpec
+from gateway.upstreams.mcp.spec import ABSENT, SEQUENCE, ServerSpec
 from gateway.upstreams.remote.transport import Answer
 
 # What a server answers before it does anything.
@@ -43,6 +44,8 @@ class McpTransport:
         body: Any = None,
         live: bool = False,  # noqa: ARG002 - an answer is one message
     ) -> Answer:
+        if request["method"] == SEQUENCE:
+            return await self._in_order(request["calls"])
         dialogue: Dialogue | None = body
         client = Client(owner="holdfast") if dialogue is None else dialogue.client
         link = await self._shelf.links.link(client)
@@ -58,13 +61,34 @@ class McpTransport:
                 method, params, client=client, dialogue=dialogue, headers=headers
             )
         except McpFault as fault:
-            return _refused(fault, absent=request.get(ABSENT) is True)
+            absent = _means_absent(request.get(ABSENT), fault.message)
+            return _refused(fault, absent=absent)
         except UpstreamError:
             self._shelf.links.ended(link)
             raise
         finally:
             link.running -= 1
         return self._answer(request, params, result)
+
+    async def _in_order(self, calls: Sequence[Mapping[str, Json]]) -> Answer:
+        """The last answer, or the first that is an error: nothing is sent after it. Once a call
+        was accepted, no later end shows that nothing happened."""
+        answer: Answer | None = None
+        for call in calls:
+            earlier = answer
+            try:
+                answer = await self.send(call)
+            except UpstreamError as error:
+                if earlier is None:
+                    raise
+                raise UpstreamError(
+                    error.detail, reason=error.reason, proves_no_effect=False
+                ) from error
+            if answer.failed:
+                return answer if earlier is None else replace(answer, proves_no_effect=False)
+        if answer is None:
+            raise ValueError("a sequence has at least one call")
+        return answer
 
     def _with_key(self, params: dict[str, Json], key: str | None) -> dict[str, Json]:
         name = self._spec.tool(str(params.get("name"))).key
@@ -83,13 +107,20 @@ class McpTransport:
     ) -> Answer:
         failed = request["method"] == "tools/call" and result.get("isError") is True
         harmless = self._spec.tool(str(params.get("name"))).error_is_harmless
+        view = view_of(result)
         return Answer(
-            view=view_of(result),
+            view=view,
             result={"mcp": {"result": result}},
             failed=failed,
             proves_no_effect=failed and harmless,
-            absent=failed and request.get(ABSENT) is True,
+            absent=failed and _means_absent(request.get(ABSENT), str(view.get("text"))),
         )
+
+
+def _means_absent(mark: Json, said: str) -> bool:
+    if isinstance(mark, list | tuple):
+        return said.startswith(tuple(str(text) for text in mark))
+    return mark is True
 
 
 def _refused(fault: McpFault, *, absent: bool) -> Answer:

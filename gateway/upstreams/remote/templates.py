@@ -1,6 +1,7 @@
 """Templates of declared requests: JSON in which a text that begins with ``$`` is an expression.
 
-Expressions are JMESPath (jmespath.org) over named roots: ``$before.body``, ``$arguments.id``. Two
+Expressions are JMESPath (jmespath.org) over named roots: ``$before.body``, ``$arguments.id``, with
+``split(text, separator)`` beside its functions, for tools that answer with plain text. Two
 dollars begin a plain text with one ``$``; every other value stands for itself.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions
+from jmespath.functions import Functions, signature
 from jmespath.parser import ParsedResult
 
 from gateway.model import Json
@@ -103,7 +104,14 @@ def _functions(node: Mapping[str, Json]) -> Iterator[str]:
             yield from _functions(child)
 
 
-_KNOWN_FUNCTIONS = frozenset(Functions.FUNCTION_TABLE)
+class _Functions(Functions):
+    @signature({"types": ["string"]}, {"types": ["string"]})
+    def _func_split(self, text: str, separator: str) -> list[str]:
+        return text.split(separator) if separator else [text]
+
+
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+_KNOWN_FUNCTIONS = frozenset(_Functions.FUNCTION_TABLE)
 
 # What stands behind the first child of these reads from its result.
 _SCOPING = frozenset(
@@ -115,7 +123,7 @@ _SCOPING = frozenset(
 def _render(compiled: Json, values: Mapping[str, Json]) -> Json:
     if isinstance(compiled, _Expression):
         try:
-            found = compiled.parsed.search(values)
+            found = compiled.parsed.search(values, options=_OPTIONS)
         except JMESPathError as error:
             raise TemplateMissing(f"${compiled.text} cannot be applied: {error}") from None
         if found is None:

@@ -19,6 +19,8 @@ VALUES = {
         ("$params.id", "7"),
         ("$length(before.body.tags)", 2),
         ("$before.body.tags[?@ == 'a'] | [0]", "a"),
+        ("$split('a* b', '* ')[1]", "b"),
+        ("$split(params.id, '')", ["7"]),
         ("$$before", "$before"),
         ("plain", "plain"),
         ({"id": "$params.id", "all": ["$before.status", 1, None, True]},
