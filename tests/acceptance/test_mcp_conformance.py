@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ async def results(url: str, revision: str, folder: Path) -> Results:
 def read(folder: Path) -> Results:
     found: Results = {}
     for file in sorted(folder.rglob("checks.json")):
-        scenario = file.parent.name.rpartition("-20")[0]
+        scenario = re.sub(r"-\d{4}-\d\d-\d\dT.*", "", file.parent.name)
         for check in json.loads(file.read_text()):
             if check["status"] not in _NO_CHECK:
                 key = (scenario, check["id"])
