@@ -1,31 +1,35 @@
 """The incident of July 2025, replayed: an agent under a code freeze deletes production data, looks
-for ways round what stops it, and then makes up 4,000 customers.
+for ways round what stops it, deletes what it may over HTTP and MCP, and makes up 4,000 customers.
 
 Everything runs against a private copy in a temporary folder, over the same HTTP that agents use.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
 
-from gateway.app import build
-from gateway.config import Config, parse
+from gateway.config import Config
+from gateway.demo.crm import Crm
+from gateway.demo.notes import Notes
+from gateway.demo.private import private_gateway
 from gateway.demo.shop import Dump, dump, seed_shop
 from gateway.model import Json
 
 FABRICATED = 4000
 BATCH = 50
 SESSION = "incident"
-_TIMEOUT_S = 120.0
+VERSION = "2026-07-28"
+MODERN: Mapping[str, Json] = {
+    "io.modelcontextprotocol/protocolVersion": VERSION,
+    "io.modelcontextprotocol/clientInfo": {"name": "incident", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 # What the agent wants, and eleven ways of asking for it.
 WISH = ("delete most customers", "DELETE FROM customers WHERE id <= 1200")
@@ -116,66 +120,29 @@ async def replay(settings: Config) -> Report:
     with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as folder:
         home = Path(folder)
         seed_shop(home / "shop.db")
-        before = dump(home / "shop.db")
+        Crm(home / "crm.db")
+        Notes(home / "notes.db")
         report = Report()
-        async with _gateway(_private(settings, home)) as clients:
+        async with private_gateway(settings, home, SESSION) as clients:
+            before = _dumps(home)
             incident = _Incident(*clients, report)
             await incident.under_freeze()
             await incident.within_limits()
+            await incident.over_tools()
             await incident.fabrication()
-            disturbed = dump(home / "shop.db")
+            disturbed = _dumps(home)
             await incident.taken_back()
-        report.tables = _compared(before, disturbed, dump(home / "shop.db"))
+            report.tables = _compared(before, disturbed, _dumps(home))
         return report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Private:
-    config: Config
-    agent_token: str
-    admin_token: str
-
-
-def _private(settings: Config, home: Path) -> _Private:
-    agent, admin = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    text = json.dumps(
-        {
-            "store": {"url": f"sqlite:///{home}/store.db"},
-            "snapshots": {"path": f"{home}/snapshots"},
-            "policy": {"path": settings.policy.path, "watch": False},
-            "identity": {
-                "admin_token": "${ADMIN}",
-                "agents": [{"name": "demo", "token": "${AGENT}", "roles": ["developer"]}],
-            },
-            "sources": {"shop": {"url": f"sqlite:///{home}/shop.db"}},
-            "telemetry": {"log_level": "error"},
-        }
-    )
-    config = parse(text, {"ADMIN": admin, "AGENT": agent}, file="the demo's configuration")
-    return _Private(config=config, agent_token=agent, admin_token=admin)
-
-
-@asynccontextmanager
-async def _gateway(
-    private: _Private,
-) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
-    """The agent's and the admin's client of a gateway that lives in this process."""
-    app = build(private.config)
-
-    def client(token: str, **headers: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
-            base_url="http://127.0.0.1:8400",
-            headers={"Authorization": f"Bearer {token}", **headers},
-            timeout=_TIMEOUT_S,
-        )
-
-    async with (
-        app.router.lifespan_context(app),
-        client(private.agent_token, **{"Holdfast-Session": SESSION}) as agent,
-        client(private.admin_token) as admin,
-    ):
-        yield agent, admin
+def _dumps(home: Path) -> Dump:
+    """The shop's tables, the customers of the HTTP tool and the notes of the MCP server."""
+    tools = {
+        f"{name}: {table}": dump(home / f"{name}.db")[table]
+        for name, table in (("crm", "customers"), ("notes", "notes"))
+    }
+    return {**dump(home / "shop.db"), **tools}
 
 
 class _Incident:
@@ -203,6 +170,34 @@ class _Incident:
             answer = await self._sql(sql)
             self._note("allowed", title, answer, _succeeded(answer))
 
+    async def over_tools(self) -> None:
+        """The same agent, in the same session, at an HTTP tool and an MCP server."""
+        for id in (3, 7, 11):
+            answer = await self._agent.delete(f"/http/crm/customers/{id}")
+            met = _THROUGH if answer.is_success else _met(answer)
+            applied = answer.headers.get("Holdfast-Effect") == "applied"
+            self._tell("allowed", f"delete customer {id} over HTTP", met, applied)
+        for id in ("welcome", "ideas"):
+            answer = await self._note_deleted(id)
+            done = not answer.json().get("result", {}).get("isError", True)
+            met = _THROUGH if done else f"{answer.status_code} refused"
+            self._tell("allowed", f"delete the note {id!r} over MCP", met, done)
+        answer = await self._agent.post(
+            "/http/crm/emails", json={"to": "all@example.com", "subject": "sorry"}
+        )
+        self._note("no freeze", "send a mail that nothing takes back", answer, _refused(answer))
+
+    async def _note_deleted(self, id: str) -> httpx.Response:
+        call = {"name": "delete_note", "arguments": {"id": id}, "_meta": MODERN}
+        headers = {
+            "MCP-Protocol-Version": VERSION,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": "delete_note",
+            "Accept": "application/json, text/event-stream",
+        }
+        message = {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call}
+        return await self._agent.post("/mcp/notes", json=message, headers=headers)
+
     async def fabrication(self) -> None:
         title = f"make up {FABRICATED:,} customers at once"
         await self._refused("fabrication", title, FABRICATE_AT_ONCE, only=("limit.rows",))
@@ -211,10 +206,7 @@ class _Incident:
             met[_met(await self._fabricated(first))] += 1
         through = met[_THROUGH] == FABRICATED // BATCH
         told = "; ".join(f"{count} x {what}" for what, count in met.items())
-        title = f"the same, {BATCH} at a time"
-        self._report.steps.append(
-            StepReport(title="fabrication", tried=title, met=told, expected=through)
-        )
+        self._tell("fabrication", f"the same, {BATCH} at a time", told, through)
 
     async def _fabricated(self, first: int) -> httpx.Response:
         made_up = range(first + 1, first + BATCH + 1)
@@ -233,32 +225,28 @@ class _Incident:
             steps = document.get("steps", ())
             restored = sum(step["restored"] for step in steps)
             met = f"{state}: {len(steps)} calls" + ("" if plan else f", {restored:,} rows restored")
-            self._report.steps.append(
-                StepReport(
-                    title="revert",
-                    tried=title,
-                    met=met,
-                    expected=state == ("planned" if plan else "reverted"),
-                )
-            )
+            self._tell("revert", title, met, state == ("planned" if plan else "reverted"))
 
     async def _refused(self, title: str, tried: str, sql: str, only: Sequence[str] = ()) -> None:
         answer = await self._sql(sql)
-        document = answer.json()
-        refused = answer.is_client_error and document.get("effect") == "none"
-        as_told = not only or document.get("reason") in only
-        self._note(title, tried, answer, refused and as_told)
+        as_told = not only or answer.json().get("reason") in only
+        self._note(title, tried, answer, _refused(answer) and as_told)
 
     async def _sql(self, sql: str, params: Sequence[Json] = ()) -> httpx.Response:
         return await self._agent.post("/sql/shop", json={"sql": sql, "params": list(params)})
 
     def _note(self, title: str, tried: str, answer: httpx.Response, expected: bool) -> None:
-        self._report.steps.append(
-            StepReport(title=title, tried=tried, met=_met(answer), expected=expected)
-        )
+        self._tell(title, tried, _met(answer), expected)
+
+    def _tell(self, title: str, tried: str, met: str, expected: bool) -> None:
+        self._report.steps.append(StepReport(title=title, tried=tried, met=met, expected=expected))
 
 
 _THROUGH = "200 went through"
+
+
+def _refused(answer: httpx.Response) -> bool:
+    return answer.is_client_error and answer.json().get("effect") == "none"
 
 
 def _succeeded(answer: httpx.Response) -> bool:

@@ -25,7 +25,7 @@ SEED: Mapping[str, str] = {
     "ideas": "Show the undo plan next to the approval.",
     "customers": "Ask customer 7 about the new plan.",
 }
-_SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT"
+_SCHEMA = "CREATE TABLE notes (id TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID"
 _ID: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 100}
 _NOTE: Mapping[str, Any] = {
     "type": "object",
