@@ -179,7 +179,7 @@ async def look_after(tool: Tool, plan: Plan, image: Image, answer: Answer) -> Le
     if read is None or plan.reversibility is Reversibility.IRREVERSIBLE:
         return left
     try:
-        return replace(left, after=View.of(await tool.sender.ask(read)).view, seen=True)
+        return replace(left, after=View.now(await tool.sender.ask(read)).view, seen=True)
     except UpstreamError:
         # A revert then says that it cannot tell whether somebody else wrote since.
         return left

@@ -109,7 +109,7 @@ class RemoteUnwinding:
 
     async def _look(self, read: Request) -> View:
         known = self._shown.get(canonical(read))
-        return known if known is not None else View.of(await self._tool.sender.ask(read))
+        return known if known is not None else View.now(await self._tool.sender.ask(read))
 
     def _judged(self, step: Step, found: Compensation, left: Left) -> Step:
         """The three-way comparison; without a read there is nothing to compare."""
@@ -256,7 +256,7 @@ async def shown_now(tool: Tool, image: Image) -> View | None:
     if read is None:
         return None
     try:
-        return View.of(await tool.sender.ask(read))
+        return View.now(await tool.sender.ask(read))
     except UpstreamError:
         return None
 

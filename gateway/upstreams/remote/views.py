@@ -11,6 +11,7 @@ from gateway.model import Json
 from gateway.upstreams.remote.transport import Answer
 
 _GONE = (404, 410)
+_ERROR = "holdfast:error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,15 @@ class View:
             shown = "" if status is None else f" with status {status}"
             raise UpstreamError(f"The state cannot be read: the tool answers{shown} with an error.")
         return cls(view=answer.view)
+
+    @classmethod
+    def now(cls, answer: Answer) -> View:
+        """``of`` for a read that is only compared: an error that a tool words itself (one without
+        an HTTP status) is a state like any other, the same only where the words are the same. So
+        "there is no note 'a'" after a call and now shows that nobody made one in between."""
+        if answer.failed and not answer.absent and "status" not in answer.view:
+            return cls(view={_ERROR: dict(answer.view)})
+        return cls.of(answer)
 
     def state(self, ignore: Sequence[str]) -> bytes:
         """The bytes that are compared: headers and what is declared to change by itself left

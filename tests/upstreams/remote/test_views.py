@@ -43,3 +43,24 @@ def test_a_tool_may_say_that_nothing_is_there_in_its_own_way() -> None:
 def test_an_error_is_not_a_state(status: int) -> None:
     with pytest.raises(UpstreamError):
         shown("oops", status)
+
+
+def told(text: str) -> Answer:
+    return Answer(view={"text": text}, result={}, failed=True)
+
+
+def test_what_a_tool_says_in_words_is_compared_by_its_words() -> None:
+    gone = View.now(told("There is no note 'a'."))
+    assert gone.same(View.now(told("There is no note 'a'.")), ())
+    assert not gone.same(View.now(told("The notes are locked.")), ())
+    assert not gone.same(View.now(Answer(view={"text": "There is no note 'a'."}, result={})), ())
+
+
+def test_words_alone_never_stand_for_the_state_before_a_call() -> None:
+    with pytest.raises(UpstreamError):
+        View.of(told("There is no note 'a'."))
+
+
+def test_a_status_tells_more_than_words() -> None:
+    with pytest.raises(UpstreamError):
+        View.now(Answer(view={"status": 500, "body": "oops"}, result={}, failed=True))
