@@ -177,11 +177,11 @@ class _Incident:
             met = _THROUGH if answer.is_success else _met(answer)
             applied = answer.headers.get("Holdfast-Effect") == "applied"
             self._tell("allowed", f"delete customer {id} over HTTP", met, applied)
-        for id in ("welcome", "ideas"):
-            answer = await self._note_deleted(id)
+        for note in ("welcome", "ideas"):
+            answer = await self._note_deleted(note)
             done = not answer.json().get("result", {}).get("isError", True)
             met = _THROUGH if done else f"{answer.status_code} refused"
-            self._tell("allowed", f"delete the note {id!r} over MCP", met, done)
+            self._tell("allowed", f"delete the note {note!r} over MCP", met, done)
         answer = await self._agent.post(
             "/http/crm/emails", json={"to": "all@example.com", "subject": "sorry"}
         )
