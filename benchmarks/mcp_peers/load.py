@@ -9,15 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+MODERN = "2026-07-28"
+_META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "load", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``tool``: what the stack calls the upstream's ``echo``; ``headers``: beside the usual."""
+    """``tool``: what the stack calls the upstream's ``echo``; ``headers``: beside the usual;
+    ``modern``: it speaks the current revision of the protocol without a handshake."""
 
     name: str
     url: str
     tool: str = "echo"
     headers: Mapping[str, str] = field(default_factory=dict)
+    modern: bool = False
 
 
 @dataclass(slots=True)
@@ -50,14 +59,22 @@ class _Connection:
             self._reader, self._writer = await asyncio.open_connection(host, port)
         assert self._reader is not None
         text = f"text {number}"
-        params = {"name": self._target.tool, "arguments": {"text": text}}
+        params: dict[str, object] = {"name": self._target.tool, "arguments": {"text": text}}
+        era = {"MCP-Protocol-Version": "2025-11-25"}
+        if self._target.modern:
+            params["_meta"] = _META
+            era = {
+                "MCP-Protocol-Version": MODERN,
+                "Mcp-Method": "tools/call",
+                "Mcp-Name": self._target.tool,
+            }
         message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
         body = json.dumps(message).encode()
         headers = {
             "Host": self._at.netloc,
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
-            "MCP-Protocol-Version": "2025-11-25",
+            **era,
             "Content-Length": str(len(body)),
             **self._target.headers,
         }
