@@ -10,6 +10,10 @@ from tests.house.sources import ROOT
 ENVIRON = {"HOLDFAST_ADMIN_TOKEN": "a" * 40, "HOLDFAST_AGENT_TOKEN": "b" * 40}
 
 
+def names_in(folder: Path) -> set[str]:
+    return {found.name for found in folder.iterdir()}
+
+
 async def test_source_tool_and_server_are_there_and_live_in_one_folder(tmp_path: Path) -> None:
     settings = parse((ROOT / "config.example.yaml").read_text(encoding="utf-8"), ENVIRON)
     settings = settings.model_copy(
@@ -23,4 +27,4 @@ async def test_source_tool_and_server_are_there_and_live_in_one_folder(tmp_path:
         assert (await agent.get("/admin/calls")).status_code == 403
         calls = (await admin.get("/admin/calls", params={"session": "s"})).json()["calls"]
         assert {call["surface"] for call in calls} == {"sql", "http"}
-    assert {"shop.db", "crm.db", "store.db"} <= {found.name for found in tmp_path.iterdir()}
+    assert {"shop.db", "crm.db", "store.db"} <= names_in(tmp_path)
