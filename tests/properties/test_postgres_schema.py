@@ -69,18 +69,42 @@ _STATEMENT = st.one_of(
 )
 
 
+class Place:
+    """A database as ``SETUP`` makes it; made anew after whatever left it otherwise."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.name = ""
+        self.before: list[str] = []
+
+    def ready(self) -> None:
+        if self.name:
+            return
+        self.name = prepared_database(self.server, setup=SETUP)
+        with tempfile.TemporaryDirectory() as folder:
+            case = SchemaCase(self.server, Path(folder), database=self.name)
+            self.before = case.dump()
+            asyncio.run(case.close())
+
+    def leave(self) -> str:
+        """The name, which has to be given back once the database is as it was."""
+        name, self.name = self.name, ""
+        return name
+
+
 @pytest.fixture(scope="module")
-def database(postgres_server: PostgresServer) -> Iterator[tuple[PostgresServer, str]]:
-    name = prepared_database(postgres_server, setup=SETUP)
-    yield postgres_server, name
-    postgres_server.drop_database(name)
+def place(postgres_server: PostgresServer) -> Iterator[Place]:
+    place = Place(postgres_server)
+    yield place
+    if place.name:
+        postgres_server.drop_database(place.name)
 
 
-async def _chain(
-    server: PostgresServer, name: str, chain: list[str], *, together: bool, before: list[str]
-) -> None:
+async def _chain(place: Place, name: str, chain: list[str], *, together: bool) -> bool:
+    """Whether the dump is that of before. It has to be, unless row changes of a table came before
+    a dropped column of it: the column comes back as the last one, and their images are refused."""
     with tempfile.TemporaryDirectory() as folder:
-        case = SchemaCase(server, Path(folder), database=name)
+        case = SchemaCase(place.server, Path(folder), database=name)
         undos: list[Undo] = []
         ran: list[str] = []
         try:
@@ -93,8 +117,14 @@ async def _chain(
             undos.reverse()
             for group in [undos] if together else [[undo] for undo in undos]:
                 reverted = await case.revert(*group)
-                assert set(reverted.states) <= {"reverted"}, (ran, reverted.steps)
-            assert different(before, case.dump()) == [], ran
+                if set(reverted.states) <= {"reverted"}:
+                    continue
+                reasons = {step.reason for step in reverted.steps if step.state == "failed"}
+                assert reasons == {"revert.schema_changed"}, (ran, reverted.steps)
+                assert any("DROP COLUMN" in sql for sql in ran[1:]), (ran, reverted.steps)
+                return False
+            assert different(place.before, case.dump()) == [], ran
+            return True
         finally:
             await case.close()
 
@@ -107,16 +137,11 @@ async def _chain(
     suppress_health_check=list(HealthCheck),
 )
 def test_a_chain_that_is_taken_back_leaves_no_trace(
-    database: tuple[PostgresServer, str], chain: list[str], together: bool
+    place: Place, chain: list[str], together: bool
 ) -> None:
-    server, name = database
-    before = _BEFORE.get(name)
-    if before is None:
-        with tempfile.TemporaryDirectory() as folder:
-            case = SchemaCase(server, Path(folder), database=name)
-            before = _BEFORE[name] = case.dump()
-            asyncio.run(case.close())
-    asyncio.run(_chain(server, name, chain, together=together, before=before))
-
-
-_BEFORE: dict[str, list[str]] = {}
+    place.ready()
+    name = place.leave()
+    if asyncio.run(_chain(place, name, chain, together=together)):
+        place.name = name
+    else:
+        place.server.drop_database(name)
