@@ -40,6 +40,7 @@ from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.session import Reply, Session, TooMuch
+from gateway.upstreams.sql.postgres.setbacks import Standing, set_back, standings
 from gateway.upstreams.sql.postgres.sink import Sink, opening
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
 from gateway.upstreams.sql.postgres.written import Written
@@ -50,7 +51,8 @@ from gateway.upstreams.sql.rehearsed import cannot, inexact
 class Line:
     """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
     where the server infers them. ``prepared``: its name on the session that judged it. ``near``:
-    where its rows should be. ``change``: set where it changes the schema or clears tables."""
+    where its rows should be. ``change``: set where it changes the schema or clears tables.
+    ``code``: whether functions that users wrote run with it."""
 
     verb: str
     text: str
@@ -58,6 +60,7 @@ class Line:
     prepared: str | None = None
     near: Near | None = None
     change: Written | None = None
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +149,15 @@ class PostgresAttempt:
                 raise UpstreamError(lines.detail, reason=lines.reason, **lines.extra)
             (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
             self._lines = lines
-            self._result = await self._statements(lines)
+            stood = await self._stood(lines)
+            self._result = await self._watched(lines, stood)
             found, now = await finished(self._session, before, own_temporary=self._work.used)
             _same_transaction(xid, now)
             self._xid = xid
             self._extent = self._work.without_proofs(found)
             self._around.probe("postgres.ran")
             async with self._around.peers() as peer:
+                await self._not_set_back(peer, stood)
                 extent_seen = await measured(self._extent, peer)
             extent_seen = _with(extent_seen, self._work.counts)
         except TooMuch:
@@ -262,6 +267,41 @@ class PostgresAttempt:
                 reply = await self._work.run(line.change, verbatim)
             results.append(await self._rendered(line, reply))
         return results[0] if len(results) == 1 else {"results": list(results)}
+
+    async def _stood(self, lines: Sequence[Line]) -> Mapping[str, Standing]:
+        if not any(line.code for line in lines):
+            return {}  # nothing but their own defaults draws from sequences
+        async with self._around.peers() as peer:
+            return await standings(peer)
+
+    async def _watched(
+        self, lines: Sequence[Line], stood: Mapping[str, Standing]
+    ) -> dict[str, Json]:
+        """A statement that fails may have set sequences back before it did."""
+        try:
+            return await self._statements(lines)
+        except (psycopg.Error, TooMuch):
+            if stood and not self._session.connection.closed:
+                await self._session.run("ROLLBACK")
+                async with self._around.peers() as peer:
+                    await set_back(peer, stood, tuple(stood))
+            raise
+
+    async def _not_set_back(self, peer: Session, stood: Mapping[str, Standing]) -> None:
+        extent = self._extent
+        assert extent is not None
+        if not stood or self._job.irreversible is not None or self._work.used:
+            return
+        locked: Sequence[str] = extent.sequences
+        if extent.schema_changed is not None:
+            # What the transaction holds could keep the peer from looking.
+            await self._session.run("ROLLBACK")
+            locked = tuple(stood)
+        said = await set_back(peer, stood, locked)
+        if extent.schema_changed is not None:
+            said = f"{extent.schema_changed}, beyond rows of tables{f'; {said}' if said else ''}"
+        if said is not None:
+            raise NoWayBack(said)
 
     async def _rendered(self, line: Line, reply: Reply) -> dict[str, Json]:
         result = await self._around.types.render(self._session, line.verb, reply)

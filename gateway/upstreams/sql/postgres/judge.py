@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.model import ActionClass, Deny, Effect, Json, Statement
 from gateway.upstreams.sql.display import shown_aside
@@ -12,6 +12,7 @@ from gateway.upstreams.sql.postgres import lookup
 from gateway.upstreams.sql.postgres.grammar import read
 from gateway.upstreams.sql.postgres.lookup import Connection
 from gateway.upstreams.sql.postgres.nearby import Near
+from gateway.upstreams.sql.postgres.outlying import outlying
 from gateway.upstreams.sql.postgres.resolve import Resolved, Resolver
 from gateway.upstreams.sql.postgres.written import Grammar, Named, Written
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
@@ -47,7 +48,8 @@ class JudgedStatement:
     one for each ``$n`` from the call's parameters that goes with it, 0 where the server infers
     the type. ``statement_name``: of the prepared statement on the judging connection, when one
     was asked for and can be executed as such. ``near``: where its rows should be. ``change``: what
-    the text says of a schema change or TRUNCATE, ``None`` for everything else."""
+    the text says of a schema change or TRUNCATE, ``None`` for everything else. ``code``: whether
+    functions that users wrote run with it."""
 
     verb: str
     sql: str
@@ -55,6 +57,7 @@ class JudgedStatement:
     statement_name: str | None
     near: Near | None = None
     change: Written | None = None
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class Judge:
     ) -> None:
         self._limits = limits
         self._worker = worker
+        self._allowed = allowed_functions
         self._resolver = Resolver(allowed_functions, worker)
 
     async def text(self, sql: str, params: Json) -> Grammar | Deny:
@@ -130,13 +134,16 @@ class Judge:
             made |= {n.name for n in written.named if n.fresh and n.schema is None}
         warnings = await self._second_opinion(grammar, parts)
         effects = tuple(dict.fromkeys(e for part in parts for e in part.effects))
+        beyond = await outlying(connection, effects, self._allowed)
+        if isinstance(beyond, Deny):
+            return beyond
         return Judged(
             cls=max((part.cls for part in parts), key=list(ActionClass).index),
             name=_most_consequential(v for part in parts for v in part.verbs),
             effects=effects,
             statements=tuple(part.statement for part in parts),
-            runs=tuple(part.run for part in parts),
-            warnings=warnings,
+            runs=tuple(replace(part.run, code=beyond.code) for part in parts),
+            warnings=(*warnings, *beyond.warnings),
         )
 
     async def _part(

@@ -313,6 +313,7 @@ class PostgresUpstream:
                     prepared=run.statement_name,
                     near=run.near,
                     change=run.change,
+                    code=run.code,
                 )
                 for run in again.runs
             )

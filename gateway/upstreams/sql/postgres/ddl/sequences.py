@@ -97,7 +97,7 @@ async def put_back(session: Session, resets: Sequence[Reset]) -> list[Reset]:
             continue
         quoted = Identifier(*found[0]).as_string()
         now = await stands(session, quoted)
-        target = reset.before if now == reset.after else _further(now, reset.before, reset.step)
+        target = reset.before if now == reset.after else further(now, reset.before, reset.step)
         if target == now:
             continue
         # Restarted first, so that the value is part of the transaction and goes with it.
@@ -107,5 +107,6 @@ async def put_back(session: Session, resets: Sequence[Reset]) -> list[Reset]:
     return done
 
 
-def _further(a: tuple[int, bool], b: tuple[int, bool], step: int) -> tuple[int, bool]:
+def further(a: tuple[int, bool], b: tuple[int, bool], step: int) -> tuple[int, bool]:
+    """Of two standings, the one that a sequence which runs by ``step`` comes to later."""
     return max(a, b) if step > 0 else max(a, b, key=lambda v: (-v[0], v[1]))
