@@ -94,10 +94,20 @@ def trigger_tables(
     tokens = [token for text in texts for token in text.tokens]
     names = {name.lower(): name for name in known}
     told = odd_call(tokens, names.keys() - set(routines)) or bare_only(tokens) or _outside(tokens)
+    if told is None:
+        told = _stored(tokens, routines)
     if told is not None:
         return _unknown(f"it uses {told}")
     single = {(schema, names[t.text.lower()]) for t in tokens if t.text.lower() in names}
     return frozenset({*pairs(tokens), *single})
+
+
+def _stored(tokens: Sequence[Token], routines: Collection[str]) -> str | None:
+    """Words of the grammar are no call, unless a routine has that name."""
+    for token, after in zip(tokens, tokens[1:], strict=False):
+        if after.text == "(" and token.text.lower() in routines:
+            return f"the function {token.text}"
+    return None
 
 
 def _outside(tokens: Collection[Token]) -> str | None:

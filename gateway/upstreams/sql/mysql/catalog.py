@@ -83,10 +83,13 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
+    """``modes``: the ``sql_mode`` that its body is read under, whatever that of the session."""
+
     table: Name
     name: str
     event: str  # INSERT UPDATE DELETE
     body: str
+    modes: frozenset[str] = frozenset()
 
 
 def _one(value: str) -> str:
@@ -154,12 +157,18 @@ def routines(session: Session) -> frozenset[str]:
 def triggers(session: Session, names: Iterable[Name]) -> list[Trigger]:
     rows = session.texts(
         "SELECT event_object_schema, event_object_table, trigger_name, event_manipulation, "
-        "action_statement FROM information_schema.triggers WHERE "
+        "action_statement, sql_mode FROM information_schema.triggers WHERE "
         + _among("event_object_schema", "event_object_table", names)
     )
     return [
-        Trigger(table=(str(s), str(t)), name=str(n), event=str(e), body=str(b))
-        for s, t, n, e, b in rows
+        Trigger(
+            table=(str(s), str(t)),
+            name=str(n),
+            event=str(e),
+            body=str(b),
+            modes=frozenset((m or "").split(",")),
+        )
+        for s, t, n, e, b, m in rows
     ]
 
 

@@ -12,7 +12,7 @@ from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.bodies import trigger_tables
 from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table, Trigger
 from gateway.upstreams.sql.mysql.judge import expand
-from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 
 _ALL = frozenset({"insert", "update", "delete"})
 
@@ -115,6 +115,9 @@ class _Walk:
         if label in self._found.fired:
             return
         self._found.fired.append(label)
+        odd = sorted(trigger.modes & LEXICAL)
+        if odd:
+            raise _Unknown(f"The trigger {label} cannot be followed: it is read under {odd[0]}.")
         schema = trigger.table[0]
         if schema not in self._known:
             self._known[schema] = catalog.names_in(self._session, schema)

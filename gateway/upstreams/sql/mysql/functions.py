@@ -1,7 +1,8 @@
 """MariaDB's own functions that agents' statements may call: those that compute something of their
 arguments, or read the clock or the session, and have no effect beyond that.
 
-Names of native functions cannot be taken by stored ones: an unqualified call means the native one.
+An unqualified call of a native function means the native one, also where a stored one has the
+name; ``SHADOWED`` holds those that are not native everywhere.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ NATIVE = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# Words of the grammar, for which a call may still mean a stored function, and functions that some
+# served versions lack.
+SHADOWED = frozenset(
+    """
+    distance linestring point polygon st_isvalid crc32c json_equals json_normalize json_overlaps
+    json_pretty natural_sort_key sformat st_distance_sphere st_geomfromgeojson to_char
+    """.split()  # noqa: SIM905
+)
+
 # Change the session when they are given an argument.
 BARE_ONLY = frozenset({"last_insert_id"})
 
@@ -61,9 +71,9 @@ UNSTABLE = frozenset(
 # Words that stand before a bracket without calling anything.
 KEYWORDS = frozenset(
     """
-    against all and any as asc between both by case check constraint desc distinct div else escape
+    against all and any as asc between both by case check constraint desc distinct div else
     except exists foreign from group having in index intersect interval into is join key leading
-    like limit minus mod not offset on or order over partition primary recursive references regexp
+    like limit mod not offset on or order over partition primary recursive references regexp
     rlike select separator set some sounds straight_join then trailing union unique using value
     values when where with xor returning end
     binary bit char decimal double enum float int integer bigint smallint tinyint mediumint numeric

@@ -12,7 +12,7 @@ from gateway.model import Deny
 from gateway.upstreams.sql.mysql import definitions
 from gateway.upstreams.sql.mysql.bodies import bare_only, odd_call
 from gateway.upstreams.sql.mysql.definitions import Definition
-from gateway.upstreams.sql.mysql.functions import NATIVE
+from gateway.upstreams.sql.mysql.functions import NATIVE, SHADOWED
 from gateway.upstreams.sql.mysql.lexing import Text, Token
 
 DIALECT = "mysql"
@@ -75,7 +75,7 @@ class Written:
     """One statement. ``verb``: select, show, explain, insert, update, delete, or that of a
     ``definition``. ``refs``: every table that it names, those of its own WITH in ``local`` among
     them. ``changed``: those that it writes to. ``verbs``: what it may do to them. ``known``: names
-    that stand before brackets and are no functions."""
+    that stand before brackets and must not be those of stored routines."""
 
     text: Text
     verb: str
@@ -105,7 +105,7 @@ def read(text: Text) -> Written | Deny:
     refusal = _called(text, known)
     if refusal is not None:
         return refusal
-    return _written(text, tree, known)
+    return _written(text, tree, known | _shadowed(text))
 
 
 def _defining(text: Text, definition: Definition) -> Written:
@@ -197,6 +197,15 @@ def _known(tree: exp.Expr) -> frozenset[str]:
     return frozenset(names)
 
 
+def _shadowed(text: Text) -> frozenset[str]:
+    """Functions that are called here and that a stored one could stand for."""
+    return frozenset(
+        token.text.lower()
+        for token, after in zip(text.tokens, text.tokens[1:], strict=False)
+        if after.text == "(" and token.text.lower() in SHADOWED
+    )
+
+
 def _called(text: Text, known: frozenset[str]) -> Deny | None:
     told = odd_call(text.tokens, known) or bare_only(text.tokens)
     return _unjudged(told) if told is not None else None
@@ -228,7 +237,7 @@ def _refs(tree: exp.Expr) -> list[Ref]:
     found = [
         Ref(table.db or None, table.name)
         for table in tree.find_all(exp.Table)
-        if table.name.lower() != _NO_TABLE or table.db
+        if table.name.lower() != _NO_TABLE or table.db or table.this.quoted
     ]
     if isinstance(tree, exp.Show) and isinstance(tree.args.get("target"), exp.Identifier):
         found.append(Ref(None, tree.args["target"].name))

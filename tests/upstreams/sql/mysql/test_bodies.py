@@ -53,3 +53,10 @@ def test_a_trigger_with_unknown_code_is_refused(body: str) -> None:
 def test_a_routine_with_the_name_of_a_table_is_no_table_in_a_call() -> None:
     assert isinstance(trigger_tables("SET NEW.a = log(1)", "d", KNOWN, {"other"}), frozenset)
     assert isinstance(trigger_tables("SET NEW.a = total(1)", "d", KNOWN, {"total"}), Deny)
+
+
+@pytest.mark.parametrize("word", ["against", "point", "partition"])
+def test_a_word_of_the_grammar_may_be_a_routine(word: str) -> None:
+    body = f"SET NEW.a = {word}(1)"
+    assert isinstance(trigger_tables(body, "d", KNOWN, frozenset()), frozenset)
+    assert isinstance(trigger_tables(body, "d", KNOWN, {word}), Deny)

@@ -67,3 +67,12 @@ async def test_what_cannot_be_followed_is_refused(case: Case, session: Session, 
     found = closure(session, {(case.database, "deep"): ("insert",)})
     assert isinstance(found, Deny)
     assert found.reason == "undo.unavailable"
+
+
+async def test_a_trigger_that_is_read_under_another_sql_mode(case: Case, session: Session) -> None:
+    case.run("SET sql_mode = 'ANSI_QUOTES'")
+    case.run('CREATE TRIGGER q AFTER INSERT ON p FOR EACH ROW INSERT INTO "log" VALUES (9)')
+    case.run("SET sql_mode = DEFAULT")
+    found = closure(session, {(case.database, "p"): ("insert",)})
+    assert isinstance(found, Deny)
+    assert "ANSI_QUOTES" in found.detail

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import pymysql
 import pytest
 
 from gateway.errors import UpstreamError
 from gateway.model import ActionClass, Effect
+from gateway.upstreams.sql.mysql.functions import KEYWORDS, NATIVE, SHADOWED
 from tests.fixtures.mariadb_case import Case, Refused
 
 SETUP = (
@@ -80,6 +84,44 @@ async def test_a_routine_that_shares_a_name_is_not_called(case: Case) -> None:
     with pytest.raises(Refused) as refused:
         await case.parse("INSERT INTO t (id) VALUES (1)")
     assert refused.value.deny.reason == "action.unsupported"
+
+
+async def test_what_a_stored_function_could_stand_for(case: Case) -> None:
+    """Every name that may be called: either the server never takes a stored function for it, or
+    the statement is refused while there is one."""
+    case.run("SET GLOBAL log_bin_trust_function_creators = 1")
+    case.setup("CREATE TABLE hit (n VARCHAR(64))")
+    for name in sorted(NATIVE | KEYWORDS | SHADOWED):
+        for takes, given in (("", ""), ("a INT", "1")):
+            with suppress(pymysql.Error):  # some are no names of routines at all
+                case.run(
+                    f"CREATE OR REPLACE FUNCTION `{name}`({takes}) RETURNS INT MODIFIES SQL DATA "
+                    f"BEGIN INSERT INTO hit VALUES ('{name}'); RETURN 1; END"
+                )
+            with suppress(pymysql.Error):
+                case.run(f"SELECT {name}({given})")
+    taken = {str(name) for (name,) in case.run("SELECT DISTINCT n FROM hit")}
+    assert taken >= {"point", "distance"}
+    for name in sorted(taken):
+        for given in ("", "1"):
+            with pytest.raises(Refused) as refused:
+                await case.parse(f"SELECT {name}({given})")
+            assert refused.value.deny.reason in ("action.unsupported", "sql.unparsable")
+
+
+async def test_a_table_with_the_name_of_no_table(case: Case) -> None:
+    case.setup("CREATE TABLE `dual` (id INT PRIMARY KEY)", "CREATE TABLE t (id INT PRIMARY KEY)")
+    case.run("INSERT INTO `dual` VALUES (1)")
+    case.run("INSERT INTO t VALUES (1)")
+    assert (await case.parse("SELECT 1 FROM dual")).effects == ()
+    for sql in ("SELECT * FROM `dual`", "DELETE FROM `dual`"):
+        named = {effect.name for effect in (await case.parse(sql)).effects}
+        assert named == {f"{case.database}.dual"}
+    before = case.dump()
+    done = await case.call("DELETE `dual` FROM t JOIN `dual` ON `dual`.id = t.id")
+    assert case.run("SELECT * FROM `dual`") == []
+    await case.revert(done.undo)
+    assert case.dump() == before
 
 
 async def test_an_alias_of_a_delete_is_no_table(case: Case) -> None:
