@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 
+import pymysql
+
 from gateway.errors import UpstreamError
 from gateway.interfaces import Captured, Probe, Ran, Spooler, SpoolFull
 from gateway.lifecycle import State
@@ -28,6 +30,7 @@ from gateway.upstreams.sql.mysql.capture import Capture, Ranged, measured, sizes
 from gateway.upstreams.sql.mysql.catalog import Name, Trigger
 from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.counters import Handled, handled
+from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.functions import UNSTABLE
 from gateway.upstreams.sql.mysql.grammar import Ref, Written
 from gateway.upstreams.sql.mysql.images import KIND, TableImage, manifest, pack, unpack
@@ -132,11 +135,21 @@ class MariadbAttempt:
     def _reach(self, session: Session, peer: Session) -> Closure:
         wanted = self._wanted()
         # An alias may stand where a table could.
-        _hold(session, catalog.relations(session, wanted))
-        reach = closure(session, wanted, peer)
+        seen = catalog.relations(session, wanted)
+        _hold(session, seen)
+        reach = closure(peer, {name: wanted[name] for name in seen})
         if isinstance(reach, Deny):
             raise UpstreamError(reach.detail, reason=reach.reason, **reach.extra)
-        _hold(session, [name for name in reach.tables if name not in wanted])
+        try:
+            _hold(session, [name for name in reach.tables if name not in wanted])
+        except pymysql.Error as error:
+            if code_of(error) not in _NO_RIGHT:
+                raise
+            raise UpstreamError(
+                "This can change tables that agents' account may not read, so their rows cannot "
+                "be captured: GRANT SELECT on what foreign keys and triggers change.",
+                reason="undo.unavailable",
+            ) from error
         return reach
 
     def _measure(self, own: Session, peer: Session, ran: _Ran) -> Measured:
@@ -277,6 +290,9 @@ class _Ran:
     before: Handled
     after: Handled
     reach: Closure
+
+
+_NO_RIGHT = frozenset({1044, 1142, 1143})
 
 
 def _hold(session: Session, tables: Iterable[Name]) -> None:

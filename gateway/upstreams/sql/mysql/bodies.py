@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 
 from gateway.model import Deny
 from gateway.upstreams.sql.mysql import lexing
@@ -102,9 +103,24 @@ def trigger_tables(
     return frozenset({*pairs(tokens), *single})
 
 
+def elsewhere(body: str, known: Collection[str]) -> frozenset[Name]:
+    """Tables with their schema, in a trigger's body that ``trigger_tables`` could read: every
+    ``a.b`` where ``a`` is no table of its own schema (``known``) and stands nowhere by itself, as
+    an alias does where it is given."""
+    texts = lexing.read(body, ())
+    tokens = [] if isinstance(texts, Deny) else [token for text in texts for token in text.tokens]
+    inner = {"new", "old", *(name.lower() for name in known)}
+    dots = [token.kind == "other" and token.text == "." for token in tokens]
+    dots = [False, *dots, False]
+    # ``dots`` is shifted by one: at ``i`` it tells of the token before, at ``i + 2`` of that after.
+    inner |= {t.text.lower() for i, t in enumerate(tokens) if not dots[i] and not dots[i + 2]}
+    inner |= {t.text.lower() for i, t in enumerate(tokens) if dots[i] and dots[i + 2]}
+    return frozenset((a, b) for a, b in pairs(tokens) if a.lower() not in inner)
+
+
 def _stored(tokens: Sequence[Token], routines: Collection[str]) -> str | None:
     """Words of the grammar are no call, unless a routine has that name."""
-    for token, after in zip(tokens, tokens[1:], strict=False):
+    for token, after in pairwise(tokens):
         if after.text == "(" and token.text.lower() in routines:
             return f"the function {token.text}"
     return None

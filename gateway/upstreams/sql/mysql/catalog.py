@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pymysql
 
+from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
 from gateway.upstreams.sql.mysql.session import Session
@@ -172,13 +173,12 @@ def triggers(session: Session, names: Iterable[Name]) -> list[Trigger]:
     ]
 
 
-def foreign_keys(
-    session: Session, names: Iterable[Name], asked: Session | None = None
-) -> list[ForeignKey]:
-    """Those that leave or reach one of ``names``. ``asked``: a session that may ask InnoDB itself,
-    without which every table of the server has to be looked at."""
+def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
+    """Those that leave or reach one of ``names``. A session that may not ask InnoDB itself has to
+    look at every table of the server that it is shown. Raises ``UpstreamError`` for a table that
+    InnoDB knows of and that is not shown."""
     wanted = list(names)
-    children = _children(asked or session, wanted)
+    children = _children(session, wanted)
     leaving = _among("k.table_schema", "k.table_name", wanted + (children or []))
     reaching = _among("k.referenced_table_schema", "k.referenced_table_name", wanted)
     where = f"{leaving} OR {reaching}"
@@ -198,6 +198,14 @@ def foreign_keys(
     for name, schema, table, column, to_schema, to_table, to_column, delete, update in rows:
         group = (name, schema, table, to_schema, to_table, delete, update)
         grouped.setdefault(group, []).append((str(column), str(to_column)))
+    shown = {(schema, table) for _, schema, table, *_ in grouped}
+    for child in children or ():
+        if child not in shown:
+            raise UpstreamError(
+                f"{'.'.join(child)} has foreign keys to what changes and is not shown to this "
+                "account.",
+                reason="undo.unavailable",
+            )
     return [
         ForeignKey(
             name=str(name),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from gateway.model import Deny
 from gateway.upstreams.sql.mysql import catalog, rows
-from gateway.upstreams.sql.mysql.bodies import trigger_tables
+from gateway.upstreams.sql.mysql.bodies import elsewhere, trigger_tables
 from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table, Trigger
 from gateway.upstreams.sql.mysql.judge import expand
+from gateway.upstreams.sql.mysql.rights import hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 
 _ALL = frozenset({"insert", "update", "delete"})
@@ -35,13 +36,12 @@ class _Unknown(Exception):
         self.refusal = Deny(reason=reason, detail=detail)
 
 
-def closure(
-    session: Session, wanted: Mapping[Name, Iterable[str]], asked: Session | None = None
-) -> Closure | Deny:
+def closure(session: Session, wanted: Mapping[Name, Iterable[str]]) -> Closure | Deny:
     """``wanted``: what a statement writes to, with its verbs. ``Deny`` for what cannot be followed
-    or captured exactly. Inside the statement's transaction nobody can alter its tables. ``asked``:
-    a session that may ask InnoDB."""
-    walk = _Walk(session, asked)
+    or captured exactly. ``session`` is of the gateway's own account: agents' are shown neither
+    triggers nor tables of others. While the statement's transaction holds its tables, nobody can
+    alter them."""
+    walk = _Walk(session)
     try:
         for name, verbs in wanted.items():
             walk.write(name, frozenset(verbs))
@@ -52,9 +52,8 @@ def closure(
 
 
 class _Walk:
-    def __init__(self, session: Session, asked: Session | None) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._asked = asked
         self._waiting: list[tuple[Name, str, bool]] = []
         self._seen: set[tuple[Name, str, bool]] = set()
         self._known: dict[str, frozenset[str]] = {}
@@ -76,7 +75,7 @@ class _Walk:
     def _base(self, name: Name) -> list[Name]:
         relation = catalog.relations(self._session, [name]).get(name)
         if relation is None:
-            return []
+            raise _Unknown(f"{'.'.join(name)} is not shown to the gateway's account.")
         if relation.kind != "VIEW":
             return [relation.at]
         inside = expand(self._session, [relation.at])
@@ -88,7 +87,13 @@ class _Walk:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             names = sorted({name for name, _, _ in batch})
-            keys = catalog.foreign_keys(self._session, names, self._asked)
+            unseen = hidden(self._session, names)
+            if unseen:
+                raise _Unknown(
+                    f"Triggers of {'.'.join(unseen[0])} are not shown to the gateway's account: "
+                    "GRANT TRIGGER on it."
+                )
+            keys = catalog.foreign_keys(self._session, names)
             for name, verb, _ in batch:
                 self._follow(name, verb, keys)
             spoken = {(n, verb.upper()) for n, verb, by_sql in batch if by_sql}
@@ -126,7 +131,14 @@ class _Walk:
         named = trigger_tables(trigger.body, schema, self._known[schema], self._routines)
         if isinstance(named, Deny):
             raise _Unknown(f"The trigger {label} cannot be followed: {named.detail}.")
-        for name in sorted(catalog.relations(self._session, named)):
+        found = catalog.relations(self._session, named)
+        unseen = sorted(elsewhere(trigger.body, self._known[schema]) - found.keys())
+        if unseen:
+            raise _Unknown(
+                f"The trigger {label} names {'.'.join(unseen[0])}, which is not shown to the "
+                "gateway's account."
+            )
+        for name in sorted(found):
             self.write(name, _ALL)
 
     def result(self) -> Closure:

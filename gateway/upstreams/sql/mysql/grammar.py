@@ -4,6 +4,7 @@ understand, or understands as something that is not listed here, is refused."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import sqlglot
 from sqlglot import exp
@@ -201,7 +202,7 @@ def _shadowed(text: Text) -> frozenset[str]:
     """Functions that are called here and that a stored one could stand for."""
     return frozenset(
         token.text.lower()
-        for token, after in zip(text.tokens, text.tokens[1:], strict=False)
+        for token, after in pairwise(text.tokens)
         if after.text == "(" and token.text.lower() in SHADOWED
     )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model import Deny
-from gateway.upstreams.sql.mysql.bodies import trigger_tables, view_tables
+from gateway.upstreams.sql.mysql.bodies import elsewhere, trigger_tables, view_tables
 
 KNOWN = frozenset({"log", "total"})
 
@@ -60,3 +60,16 @@ def test_a_word_of_the_grammar_may_be_a_routine(word: str) -> None:
     body = f"SET NEW.a = {word}(1)"
     assert isinstance(trigger_tables(body, "d", KNOWN, frozenset()), frozenset)
     assert isinstance(trigger_tables(body, "d", KNOWN, {word}), Deny)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("INSERT INTO other.log VALUES (NEW.a, OLD.b)", {("other", "log")}),
+        ("UPDATE log AS l SET l.a = log.b", set()),
+        ("UPDATE log, other.t AS q SET other.t.a = q.b, q.c = 1", {("other", "t")}),
+        ("DELETE FROM `other`.`t` WHERE `t`.a = 1", {("other", "t"), ("t", "a")}),
+    ],
+)
+def test_what_a_body_names_of_other_schemas(body: str, expected: set[tuple[str, str]]) -> None:
+    assert elsewhere(body, KNOWN) == expected

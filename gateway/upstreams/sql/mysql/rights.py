@@ -1,0 +1,41 @@
+"""What an account may see of the catalog. The server hides triggers and foreign keys of others
+without a word, so that an empty answer means something only where the right to it is held."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.session import Session
+
+_GRANT = re.compile(r"GRANT (.+?) ON (`(?:[^`]|``)+`|\*)\.(`(?:[^`]|``)+`|\*) TO .*", re.DOTALL)
+
+
+def hidden(session: Session, names: Iterable[Name]) -> list[Name]:
+    """Those of ``names`` whose triggers ``session`` would not be shown, or without their bodies."""
+    lines = [line or "" for (line,) in session.texts("SHOW GRANTS")]
+    granted = [found.groups() for found in map(_GRANT.fullmatch, lines) if found is not None]
+    places = [(schema, table) for rights, schema, table in granted if _triggers(rights)]
+    return [name for name in names if not any(_covers(place, name) for place in places)]
+
+
+def _triggers(rights: str) -> bool:
+    return rights == "ALL PRIVILEGES" or "TRIGGER" in rights.split(", ")
+
+
+def _covers(place: tuple[str, str], name: Name) -> bool:
+    schema, table = place
+    if table != "*":
+        return (_plain(schema), _plain(table)) == name
+    return schema == "*" or re.fullmatch(_pattern(_plain(schema)), name[0], re.DOTALL) is not None
+
+
+def _plain(quoted: str) -> str:
+    return quoted[1:-1].replace("``", "`")
+
+
+def _pattern(text: str) -> str:
+    """Names of schemas in grants are patterns of LIKE."""
+    parts = re.findall(r"\\[_%\\]|.", text, re.DOTALL)
+    return "".join({"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in parts)
