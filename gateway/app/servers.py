@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+from gateway.app.companions import companion, companion_faults
 from gateway.app.packs import pack
 from gateway.config import (
     Config,
@@ -65,10 +66,14 @@ def server_spec(
 ) -> ServerSpec:
     inherited = {key: environ[key] for key in INHERITED if key in environ}
     configured = {key: value.get_secret_value() for key, value in settings.env.items()}
+    environment = {**inherited, **configured}
+    packed = pack(settings.pack) if settings.pack else {}
+    faults.extend(companion_faults(settings.tools, settings, (*path, "tools")))
+    faults.extend(companion_faults(packed, settings, (*path, "pack")))
     return ServerSpec(
         name=name,
         command=_command(settings.line),
-        environment={**inherited, **configured},
+        environment=environment,
         folder=settings.cwd,
         url=settings.url,
         headers={key: value.get_secret_value() for key, value in settings.headers.items()},
@@ -82,9 +87,9 @@ def server_spec(
             for tool, declared in settings.tools.items()
         },
         pack={
-            tool: tool_spec(declared, (*path, "pack"), faults)
-            for tool, declared in (pack(settings.pack) if settings.pack else {}).items()
+            tool: tool_spec(declared, (*path, "pack"), faults) for tool, declared in packed.items()
         },
+        companion=companion(settings, environment),
     )
 
 
@@ -177,7 +182,7 @@ def _made(
         return None
     absent = call.error_means_absent or call.absent_errors
     return _compiled(
-        lambda: maker(call.tool, call.arguments, roots, absent=absent),
+        lambda: maker(call.tool, call.arguments, roots, absent=absent, companion=call.companion),
         (*path, "arguments"),
         faults,
     )

@@ -47,6 +47,8 @@ def adopt(document: Document) -> None:
 class McpCallSettings(Settings):
     tool: ToolName
     """A tool of the same server."""
+    companion: bool = False
+    """It is a tool of the companion that comes with the pack `git`, not of the server."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Its arguments; texts that begin with `$` are JMESPath expressions."""
     error_means_absent: bool = False

@@ -3,77 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fixtures.mcp.house import POLICY, House, current, house
 from tests.fixtures.mcp.npm import node_module, node_program
-from tests.fixtures.mcp.programs import client_python
+from tests.fixtures.mcp.served import Served, conflict, served, tree, whole
 
 Json = dict[str, Any]
 ASIDE = ".undone-by-holdfast"
-
-
-@dataclass
-class Served:
-    """One server behind a gateway, under the name ``it``."""
-
-    house: House
-
-    async def call(self, tool: str, /, **arguments: Any) -> Json:
-        async with self.house.client() as agent:
-            answer = await current(
-                agent, "/mcp/it", "tools/call", {"name": tool, "arguments": arguments}
-            )
-        result: Json = answer.json()["result"]
-        return result
-
-    async def done(self, tool: str, /, **arguments: Any) -> str:
-        """The id of a call that succeeded."""
-        result = await self.call(tool, **arguments)
-        assert not result.get("isError"), result
-        call: str = result["_meta"]["holdfast/call"]["call"]
-        return call
-
-    async def refused(self, tool: str, /, **arguments: Any) -> str:
-        """The reason why a call was not carried out."""
-        result = await self.call(tool, **arguments)
-        assert result["isError"], result
-        reason: str = result["structuredContent"]["reason"]
-        return reason
-
-    async def reverted(self, call: str) -> Json:
-        async with self.house.admin() as admin:
-            answer = await admin.post("/admin/reverts", json={"call": call})
-        found: Json = answer.json()
-        return found
-
-
-@asynccontextmanager
-async def served(home: Path, server: Json, policy: str = POLICY) -> AsyncIterator[Served]:
-    async with house(home, {"it": server}, policy=policy) as found:
-        yield Served(found)
-
-
-def tree(root: Path) -> dict[str, bytes | None]:
-    """Every file with its bytes, every folder as ``None``."""
-    return {
-        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
-        for path in root.rglob("*")
-    }
-
-
-def whole(outcome: Json) -> bool:
-    return outcome["state"] == "reverted" and not outcome.get("conflicts")
-
-
-def conflict(outcome: Json) -> bool:
-    return "revert.conflict" in json.dumps(outcome) and outcome["state"] != "reverted"
 
 
 # --- files
@@ -248,115 +187,3 @@ async def test_what_somebody_wrote_in_a_graph_since_stays(tmp_path: Path) -> Non
         file.write_text(changed)
         assert conflict(await it.reverted(call))
         assert file.read_text() == changed
-
-
-# --- a repository
-
-
-_NAMES = ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL")
-
-
-@dataclass
-class Repository:
-    path: Path
-
-    def git(self, *arguments: str) -> str:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.path),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            **{f"GIT_{name}": "somebody" for name in _NAMES},
-        }
-        done = subprocess.run(
-            ("git", *arguments),
-            cwd=self.path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
-    def state(self) -> tuple[str, ...]:
-        """Where HEAD is, all references, the index and the working tree."""
-        return (
-            self.git("symbolic-ref", "HEAD"),
-            self.git("for-each-ref"),
-            self.git("ls-files", "--stage"),
-            self.git("status", "--porcelain"),
-            (self.path / "file").read_text(),
-        )
-
-
-@asynccontextmanager
-async def repository(
-    tmp_path: Path, policy: str = POLICY
-) -> AsyncIterator[tuple[Served, Repository]]:
-    program = [client_python(), "-m", "mcp_server_git"]
-    it = Repository(tmp_path / "repository")
-    it.path.mkdir()
-    it.git("init", "-q", "-b", "main")
-    (it.path / "file").write_text("one\n")
-    it.git("add", "file")
-    it.git("commit", "-q", "-m", "first")
-    it.git("branch", "a-other")
-    it.git("branch", "other")
-    server = {"command": [*program, "--repository", str(it.path)], "pack": "git"}
-    async with served(tmp_path, server, policy) as found:
-        yield found, it
-
-
-async def test_a_branch_is_checked_out_again_and_staged_is_unstaged(tmp_path: Path) -> None:
-    async with repository(tmp_path) as (it, repo):
-        (repo.path / "file").write_text("two\n")
-        (repo.path / "untracked").write_text("new\n")
-        stood, path = repo.state(), str(repo.path)
-        checkout = await it.done("git_checkout", repo_path=path, branch_name="other")
-        staged = await it.done("git_add", repo_path=path, files=["file", "untracked"])
-        assert repo.git("symbolic-ref", "HEAD") == "refs/heads/other\n"
-        assert repo.git("diff", "--cached", "--name-only") == "file\nuntracked\n"
-        for call in (staged, checkout):
-            outcome = await it.reverted(call)
-            assert whole(outcome), outcome
-        assert repo.state() == stood
-
-
-async def test_git_calls_without_an_exact_way_back_say_so(tmp_path: Path) -> None:
-    async with repository(tmp_path) as (it, repo):
-        path = str(repo.path)
-        (repo.path / "file").write_text("two\n")
-        repo.git("add", "file")
-        (repo.path / "more").write_text("more\n")
-        assert await it.refused("git_add", repo_path=path, files=["more"]) == "undo.unavailable"
-        calls = [
-            await it.done("git_commit", repo_path=path, message="second"),
-            await it.done("git_create_branch", repo_path=path, branch_name="third"),
-            await it.done("git_reset", repo_path=path),
-        ]
-        stood = repo.state()
-        for call in calls:
-            assert (await it.reverted(call))["state"] != "reverted"
-        assert repo.state() == stood
-        repo.git("checkout", "-q", "--detach")
-        refused = await it.refused("git_checkout", repo_path=path, branch_name="main")
-        assert refused == "undo.unavailable"
-
-
-async def test_a_refused_commit_says_why_it_could_not_be_taken_back(tmp_path: Path) -> None:
-    careful = POLICY.replace('"irreversible": true', '"irreversible": false')
-    async with repository(tmp_path, careful) as (it, repo):
-        repo.git("mv", "file", "file2")
-        stood = repo.git("for-each-ref")
-        result = await it.call("git_commit", repo_path=str(repo.path), message="second")
-        assert result["isError"]
-        assert "no tool that takes a commit off its branch" in result["content"][0]["text"]
-        assert repo.git("for-each-ref") == stood
-
-
-async def test_a_branch_that_somebody_checked_out_since_stays(tmp_path: Path) -> None:
-    async with repository(tmp_path) as (it, repo):
-        call = await it.done("git_checkout", repo_path=str(repo.path), branch_name="other")
-        repo.git("checkout", "-q", "a-other")
-        stood = repo.state()
-        assert conflict(await it.reverted(call))
-        assert repo.state() == stood

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.model import ActionClass, Json, Reversibility, ToolClass
+from gateway.upstreams.mcp.repositories import Repositories
 from gateway.upstreams.remote.plan import Maker, Probing, Retry
 from gateway.upstreams.remote.templates import Template
 
 ANY = "*"
 ABSENT = "error_means_absent"  # a mark on a request for its transport, never sent
 NOT_DECLARED = "no undo is declared for this tool"
+COMPANION = "companion"  # no method of the protocol: a call of the server's companion
 SEQUENCE = "sequence"  # no method of the protocol: several calls that are one request to the walk
 
 
@@ -51,7 +53,7 @@ class ServerSpec:
     """``command`` (with ``environment`` and ``folder``) or ``url`` (with ``headers``).
     ``environment``: the whole environment of the process. ``stage``: what policy knows the server
     as. ``protocol``: ``auto``, ``current`` or ``previous``. ``pack``: what is known of its tools
-    without the configuration, which wins."""
+    without the configuration, which wins. ``companion``: what ways back call beside the server."""
 
     name: str
     command: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class ServerSpec:
     timeout_s: float = 60.0
     tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     pack: Mapping[str, ToolSpec] = field(default_factory=dict)
+    companion: Repositories | None = None
 
     def tool(self, name: str) -> ToolSpec:
         declared = self.tools.get(name) or self.pack.get(name)
@@ -73,15 +76,23 @@ class ServerSpec:
 
 
 def maker(
-    tool: str, arguments: Json, roots: tuple[str, ...], *, absent: bool | Sequence[str] = False
+    tool: str,
+    arguments: Json,
+    roots: tuple[str, ...],
+    *,
+    absent: bool | Sequence[str] = False,
+    companion: bool = False,
 ) -> Maker:
     """Makes calls of ``tool``; ``absent``: an error of it, or one that begins with one of these
-    texts, means that there is nothing. Raises ``TemplateInvalid``."""
+    texts, means that there is nothing; ``companion``: the tool is one of the server's companion.
+    Raises ``TemplateInvalid``."""
     template = Template.compile(arguments, roots)
     mark: Json = absent if isinstance(absent, bool) else list(absent)
 
     def make(values: Mapping[str, Json]) -> Mapping[str, Json]:
         request = request_of(tool, template.render(values))
+        if companion:
+            request["method"] = COMPANION
         return {**request, ABSENT: mark} if mark else request
 
     return make

@@ -21,7 +21,7 @@ from gateway.interfaces.mcp import (
 )
 from gateway.model import Json
 from gateway.upstreams.mcp.shelf import Shelf
-from gateway.upstreams.mcp.spec import ABSENT, SEQUENCE, ServerSpec
+from gateway.upstreams.mcp.spec import ABSENT, COMPANION, SEQUENCE, ServerSpec
 from gateway.upstreams.remote.transport import Answer
 
 # What a server answers before it does anything.
@@ -46,6 +46,8 @@ class McpTransport:
     ) -> Answer:
         if request["method"] == SEQUENCE:
             return await self._in_order(request["calls"])
+        if request["method"] == COMPANION:
+            return await self._beside(request)
         dialogue: Dialogue | None = body
         client = Client(owner="holdfast") if dialogue is None else dialogue.client
         link = await self._shelf.links.link(client)
@@ -69,6 +71,18 @@ class McpTransport:
         finally:
             link.running -= 1
         return self._answer(request, params, result)
+
+    async def _beside(self, request: Mapping[str, Json]) -> Answer:
+        companion = self._spec.companion
+        if companion is None:
+            raise UpstreamError(
+                f"The MCP server {self._spec.name!r} has no companion any more.",
+                reason="upstream.unreachable",
+                proves_no_effect=True,
+            )
+        answer = await companion.ask(str(request["name"]), request["arguments"])
+        said = str(answer.view.get("text"))
+        return replace(answer, absent=answer.failed and _means_absent(request.get(ABSENT), said))
 
     async def _in_order(self, calls: Sequence[Mapping[str, Json]]) -> Answer:
         """The last answer, or the first that is an error: nothing is sent after it. Once a call

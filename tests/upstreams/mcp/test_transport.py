@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from gateway.errors import UpstreamError
 from gateway.model import ActionClass, Json, Reversibility
+from gateway.upstreams.mcp.repositories import Repositories
 from gateway.upstreams.mcp.spec import ServerSpec, ToolSpec, in_order, maker
 from gateway.upstreams.mcp.transport import McpTransport
 
@@ -32,7 +35,7 @@ class Server:
         return {"content": [{"type": "text", "text": planned}], "isError": failed}
 
 
-def transport(server: Server) -> McpTransport:
+def transport(server: Server, companion: Repositories | None = None) -> McpTransport:
     link = SimpleNamespace(session=server, running=0)
 
     async def same(*_: object) -> Any:
@@ -43,7 +46,8 @@ def transport(server: Server) -> McpTransport:
 
     links = SimpleNamespace(link=same, ended=lambda link: None)
     shelf: Any = SimpleNamespace(links=links, tool=no_tool)
-    return McpTransport(ServerSpec(name="it", tools={"*": WRITE}), shelf)
+    spec = ServerSpec(name="it", tools={"*": WRITE}, companion=companion)
+    return McpTransport(spec, shelf)
 
 
 def both() -> Mapping[str, Json]:
@@ -96,3 +100,14 @@ async def test_an_error_means_absence_where_it_is_declared_so(
 ) -> None:
     request = maker("look", {}, (), absent=mark)({})
     assert (await transport(Server(said)).send(request)).absent is absent
+
+
+async def test_calls_of_a_companion_do_not_go_to_the_server(tmp_path: Path) -> None:
+    server = Server()
+    call = maker("state", {"repo_path": str(tmp_path)}, (), absent=True, companion=True)({})
+    with pytest.raises(UpstreamError) as none:
+        await transport(server).send(call)
+    assert none.value.proves_no_effect
+    beside = transport(server, Repositories({"PATH": os.environ["PATH"]}))
+    answer = await beside.send(in_order([lambda _: call])({}))
+    assert (answer.failed, answer.absent, server.seen) == (True, True, [])
