@@ -21,6 +21,8 @@ NEVER_SENT = frozenset(
 )  # fmt: skip
 NEVER_SENT_BEGINNINGS = ("x-forwarded-", "holdfast-", "sec-", "proxy-")
 
+_OVERRIDE = "_method"  # a field that frameworks take for the method of a request
+
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json")
 
 
@@ -32,3 +34,16 @@ def is_json(kind: str | None) -> bool:
 def may_be_sent(name: str) -> bool:
     """Whether an agent or a template may set this header; ``name`` in lower case."""
     return name not in NEVER_SENT and not name.startswith(NEVER_SENT_BEGINNINGS)
+
+
+def field_of(name: str) -> str:
+    """The field that a name in a query or form may end up as: some tools take ``A.b``, `` a b`` and
+    ``a_b[]`` for one."""
+    return (
+        re.sub(r"[. ]", "_", re.sub(r"(?<=.)\[.*", "", name.lstrip(" "))).replace("[", "_").lower()
+    )
+
+
+def overrides_method(name: str) -> bool:
+    """Whether a tool may take the field of this name for the method, which is judged already."""
+    return field_of(name) == _OVERRIDE

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.addresses import Ambiguous, query_of
 from gateway.errors import Deadline, Malformed, TooLarge, UnsupportedMedia
-from gateway.messages import FORM_TYPE, JSON_TYPE, is_json
+from gateway.messages import FORM_TYPE, JSON_TYPE, is_json, overrides_method
 from gateway.model import Json
 from gateway.surfaces import strict_json
 from gateway.surfaces.multipart import PartReader, boundary_of
@@ -27,8 +27,6 @@ _PARAMETER = re.compile(
 _CHARSETS = frozenset({"utf-8", "us-ascii"})
 # A body of this size is read in a thread, so that no request holds up the others.
 _LARGE = 32_768
-# Fields that frameworks take for the method of a request.
-_OVERRIDES = frozenset({"_method"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,11 @@ async def read_content(request: Request, bounds: Bounds, *, most: int, shelf: Sh
         if parameters:
             raise UnsupportedMedia("JSON is sent as UTF-8, without parameters but charset=utf-8.")
         data = await _gathered(request, bounds, bounds.json.bytes)
-        return Content(kind=kind, body=await _json(data, bounds)) if data else Content()
+        if not data:
+            return Content()
+        found = await _json(data, bounds)
+        _refuse_overrides(found if isinstance(found, dict) else ())
+        return Content(kind=kind, body=found)
     if kind == FORM_TYPE:
         return _form(await _gathered(request, bounds, bounds.json.bytes))
     return await _kept(request, bounds, kind, parameters, most=most, shelf=shelf)
@@ -119,6 +121,12 @@ async def _json(data: bytes, bounds: Bounds) -> Json:
     return await asyncio.to_thread(strict_json.parse, data, bounds.json)
 
 
+def _refuse_overrides(names: Iterable[str]) -> None:
+    """What cannot be left out of a body that goes on as it came is refused."""
+    if any(map(overrides_method, names)):
+        raise Malformed("A field that tools take for the method is not accepted: use the method.")
+
+
 def _form(data: bytes) -> Content:
     if not data:
         return Content()
@@ -128,7 +136,7 @@ def _form(data: bytes) -> Content:
         pairs = query_of(data.decode("ascii"))
     except (Ambiguous, UnicodeDecodeError) as error:
         raise Malformed(f"The form is not acceptable: {error}.") from None
-    kept = [[name, value] for name, value in pairs if name.lower() not in _OVERRIDES]
+    kept = [[name, value] for name, value in pairs if not overrides_method(name)]
     return Content(kind=FORM_TYPE, body=kept)
 
 
@@ -158,6 +166,7 @@ async def _kept(
         body: dict[str, Json] = {"sha256": upload.sha256, "size": upload.size}
         if parts is not None:
             body["parts"] = parts.end()
+            _refuse_overrides(part["name"] for part in body["parts"])
     except BaseException:
         upload.close()
         raise

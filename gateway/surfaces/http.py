@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.addresses import Ambiguous, Pairs, path_from, query_of, segments_of
 from gateway.audit import digest_of
 from gateway.errors import Malformed, NotFound
-from gateway.messages import FORM_TYPE, JSON_TYPE, may_be_sent
+from gateway.messages import FORM_TYPE, JSON_TYPE, may_be_sent, overrides_method
 from gateway.model import Call, Json, Reply, Surface
 from gateway.surfaces import headers as own
 from gateway.surfaces.arguments import NAME, Fields
@@ -29,7 +29,6 @@ from gateway.surfaces.wiring import Gateway
 
 # Passed on, but not part of what the call is: a repetition may carry others.
 _FLEETING = frozenset({"traceparent", "tracestate", "baggage", "user-agent"})
-_OVERRIDE = "_method"
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]{1,64}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]{0,8192}")
 
@@ -115,7 +114,7 @@ def _query(query: str) -> Pairs:
         pairs = query_of(query)
     except Ambiguous as error:
         raise Malformed(f"The query is not accepted: {error}.") from None
-    return tuple(pair for pair in pairs if pair[0].lower() != _OVERRIDE)
+    return tuple(pair for pair in pairs if not overrides_method(pair[0]))
 
 
 def _passed(raw: Sequence[tuple[bytes, bytes]], *, later: bool) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gateway.addresses import Ambiguous, by_name, segments_of
 from gateway.errors import UpstreamError
 from gateway.interfaces import Clock, Probe, no_probe
-from gateway.messages import FORM_TYPE, is_json
+from gateway.messages import FORM_TYPE, field_of, is_json
 from gateway.model import (
     Action,
     ActionClass,
@@ -235,9 +236,12 @@ def _repeated(route: Route, request: Mapping[str, Json]) -> Deny | None:
     """Refuses a declared scalar that is given more than once: tools differ in which one counts."""
     form = request.get("body") if request.get("type") == FORM_TYPE else ()
     for pairs in (request.get("query") or (), form or ()):
-        for name, values in by_name(pairs).items():
-            if name.partition("[")[0] in route.scalars and (len(values) > 1 or "[" in name):
-                shown = name[:64]
+        fields = Counter(field_of(name or "") for name, _ in pairs)
+        declared = {field_of(scalar) for scalar in route.scalars}
+        for name, _ in pairs:
+            field = field_of(name or "")
+            if field in declared and (fields[field] > 1 or name not in route.scalars):
+                shown = (name or "")[:64]
                 return Deny(
                     reason="malformed",
                     detail=f"The parameter {shown!r} may be given once only, as a plain value.",

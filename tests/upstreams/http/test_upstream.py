@@ -169,6 +169,9 @@ async def test_a_key_needs_a_body_that_can_be_sent_again() -> None:
 async def test_a_scalar_may_be_given_once() -> None:
     assert await refused("GET", "/one", query=[["id", "1"], ["id", "2"]]) == "malformed"
     assert await refused("GET", "/one", query=[["id[]", "1"]]) == "malformed"
+    for other in ("ID", " id", "id[", "Id[a]"):
+        assert await refused("GET", "/one", query=[["id", "1"], [other, "2"]]) == "malformed"
+        assert await refused("GET", "/one", query=[[other, "2"]]) == "malformed"
     await parsed("GET", "/one", query=[["id", "1"], ["x", "1"], ["x", "2"]])
     form = "application/x-www-form-urlencoded"
     body = [["id", "1"], ["id", "2"]]
