@@ -294,7 +294,7 @@ def _schema_change(text: str, statement: Any, numbers: set[int]) -> Written | De
         asks=None,
         named=(*named, *referenced, *copied),
         cascades=cascades,
-        restarts=name_of(statement) == "TruncateStmt" and statement.restart_seqs,
+        restarts=schema.restarts(statement, nodes),
         alters=schema.alters(statement),
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
         types=_types(nodes),

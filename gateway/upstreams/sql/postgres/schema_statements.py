@@ -17,6 +17,8 @@ _KINDS = {
     pg.OBJECT_SEQUENCE: "sequence",
     pg.OBJECT_SCHEMA: "schema",
 }
+_RELATIONS = frozenset(_KINDS.values()) - {"schema"}
+_COMMENTED = (pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT, pg.OBJECT_TRIGGER, pg.OBJECT_RULE)
 _RENAMED = (_KINDS.keys() - {pg.OBJECT_SCHEMA}) | {pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT}
 _ALTERED = frozenset(
     getattr(pg, "AT_" + name)
@@ -156,6 +158,30 @@ def _set_schema(statement: Any) -> Found | Deny:
     return "alter", (_named("alter", kind or "table", relation), moved), False
 
 
+def restarts(statement: Any, nodes: list[Any]) -> bool:
+    """Whether it sets sequences anew."""
+    if name_of(statement) == "TruncateStmt":
+        return bool(statement.restart_seqs)
+    return any(name_of(m) == "DefElem" and m.defname == "restart" for m in nodes)
+
+
+def _comment(statement: Any) -> Found | Deny:
+    """Of a relation or of something that belongs to one."""
+    kind = _KINDS.get(statement.objtype)
+    inner = statement.objtype in _COMMENTED
+    if statement.object.WhichOneof("node") != "list" or not (inner or kind in _RELATIONS):
+        what = pg.ObjectType.Name(statement.objtype).removeprefix("OBJECT_").replace("_", " ")
+        return unsupported(f"COMMENT ON {what} is not accepted.")
+    path = texts(statement.object.list.items)
+    columns = (path[-1],) if statement.objtype == pg.OBJECT_COLUMN else ()
+    path = path[:-1] if inner else path
+    if not 0 < len(path) <= 2:
+        return unsupported("What this comments on cannot be told.")
+    schema = path[0] if len(path) > 1 else None
+    named = Named(verb="alter", kind=kind or "table", schema=schema, name=path[-1], columns=columns)
+    return "alter", (named,), False
+
+
 def _drop(statement: Any) -> Found | Deny:
     kind = _KINDS.get(statement.remove_type)
     if kind is None:
@@ -198,6 +224,7 @@ _FINDERS: dict[str, Any] = {
     "AlterTableStmt": _alter_table,
     "RenameStmt": _rename,
     "AlterObjectSchemaStmt": _set_schema,
+    "CommentStmt": _comment,
     "DropStmt": _drop,
     "TruncateStmt": _truncate,
 }

@@ -43,7 +43,7 @@ SCHEMA_NODES = QUERY_NODES | frozenset(
     """
     CreateStmt CreateTableAsStmt IntoClause ViewStmt IndexStmt CreateSeqStmt AlterSeqStmt
     CreateSchemaStmt AlterTableStmt AlterTableCmd RenameStmt AlterObjectSchemaStmt DropStmt
-    TruncateStmt Constraint TableLikeClause DefElem PartitionSpec PartitionElem
+    CommentStmt TruncateStmt Constraint TableLikeClause DefElem PartitionSpec PartitionElem
     PartitionBoundSpec PartitionRangeDatum PartitionCmd
     """.split()  # noqa: SIM905 - a list of words
 )

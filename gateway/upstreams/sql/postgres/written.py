@@ -43,8 +43,8 @@ class Written:
     left out.
     ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
     type, or that of text where the statement does not use it. ``near``: where the rows that it
-    changes should be. ``restarts``: RESTART IDENTITY. ``alters``: the kinds of change that an ALTER
-    TABLE makes, in the grammar's words.
+    changes should be. ``restarts``: sets sequences anew. ``alters``: the kinds of change
+    that an ALTER TABLE makes, in the grammar's words.
     """
 
     sql: str

@@ -20,6 +20,13 @@ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 
   AND d.refobjid = ANY (%s::int8[]::oid[]) AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
 ORDER BY 1"""
 
+_SELF = """
+SELECT s.oid::int8, n.nspname, s.relname, q.seqcache, q.seqincrement
+FROM pg_catalog.pg_class s
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
+WHERE s.oid = ANY (%s::int8[]::oid[])"""
+
 _THERE = """
 SELECT n.nspname, s.relname FROM pg_catalog.pg_class s
 JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace WHERE s.oid = %s::int8::oid"""
@@ -75,6 +82,29 @@ async def owned(session: Session, tables: Sequence[int]) -> list[Counter]:
         Counter(oid=oid, schema=schema, name=name, cache=cache, step=step)
         for oid, schema, name, cache, step in await session.rows(_OWNED, list(tables))
     ]
+
+
+async def concerned(session: Session, relations: Sequence[int]) -> list[Counter]:
+    """The sequences among ``relations``, and those that belong to the tables among them."""
+    own = [
+        Counter(oid=o, schema=n, name=r, cache=c, step=i)
+        for o, n, r, c, i in await session.rows(_SELF, list(relations))
+    ]
+    return own + await owned(session, relations)
+
+
+async def moved(
+    session: Session, counters: Sequence[Counter], before: Mapping[int, tuple[int, bool]]
+) -> list[Reset]:
+    """Those of ``counters`` that stand elsewhere than ``before``."""
+    found = []
+    for counter in counters:
+        after = await stands(session, counter.quoted)
+        if after != before[counter.oid]:
+            found.append(
+                Reset(oid=counter.oid, step=counter.step, before=before[counter.oid], after=after)
+            )
+    return found
 
 
 async def hold(session: Session, counter: Counter) -> None:

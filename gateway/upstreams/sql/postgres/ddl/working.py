@@ -3,20 +3,23 @@ taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from gateway.interfaces import Probe, no_probe
 from gateway.model import Deny, Reversibility, RowCounts, Undo
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.ddl import sequences
 from gateway.upstreams.sql.postgres.ddl.altering import alter
 from gateway.upstreams.sql.postgres.ddl.columns import stored
 from gateway.upstreams.sql.postgres.ddl.dropping import drop
 from gateway.upstreams.sql.postgres.ddl.naming import seeds
+from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Part, Parts
 from gateway.upstreams.sql.postgres.ddl.rights import lacking
 from gateway.upstreams.sql.postgres.ddl.sequences import Reset
+from gateway.upstreams.sql.postgres.ddl.shape import Difference, Scope
 from gateway.upstreams.sql.postgres.ddl.truncating import Clearing, copied
 from gateway.upstreams.sql.postgres.extent import Extent
 from gateway.upstreams.sql.postgres.images import KIND, TableImage, encode
@@ -89,9 +92,28 @@ class SchemaWork:
             reply, part = await drop(self._own, found, call=self._call, tried=tried)
             self._parts += [part] if part is not None else []
             return reply
+        if change.restarts:
+            return await self._restart(change, tried)
         reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
         self._parts += parts
         self._made |= {made.oid for part in parts for made in part.made}
+        return reply
+
+    async def _restart(self, change: Written, tried: Tried) -> Reply:
+        """ALTER that sets sequences anew: the catalog does not say where they stood."""
+        found = await seeds(self._own, [n for n in change.named if n.verb == "alter"])
+        counters = await sequences.concerned(self._own, [s.oid for s in found])
+        for counter in counters:
+            await sequences.hold(self._own, counter)
+        before = {c.oid: await sequences.stands(self._own, c.quoted) for c in counters}
+        reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
+        self._parts += parts
+        resets = await sequences.moved(self._own, counters, before)
+        self._resets += resets
+        async with self._peers() as peer:
+            missing = await lacking(peer, [_about(resets)])
+        if missing is not None:
+            raise NoWayBack(missing)
         return reply
 
     async def _truncate(self, change: Written, tried: Tried) -> Reply:
@@ -149,6 +171,8 @@ class SchemaWork:
                 manifest=manifest,
                 **await self._sink.finish(),
             )
+        if self._resets:
+            return _unavailable("it sets sequences anew and changes more; send these apart.")
         async with self._peers() as peer:
             missing = await lacking(peer, self._parts)
         if missing is not None:
@@ -167,6 +191,18 @@ class SchemaWork:
         """Filling what the call itself made is no change of rows that could be missed."""
         odd = [table for table in extent.tables if table.kind != "r"]
         return bool(odd) and all(t.kind == "m" and t.oid in self._made for t in odd)
+
+
+def _about(resets: Sequence[Reset]) -> Part:
+    """Whose owner somebody has to be who puts ``resets`` back."""
+    return Part(
+        verb="alter",
+        names=(),
+        undo=(),
+        redo=(),
+        scope=Scope(relations=frozenset(r.oid for r in resets)),
+        difference=Difference(before={}, after={}),
+    )
 
 
 def _unavailable(why: str) -> Deny:

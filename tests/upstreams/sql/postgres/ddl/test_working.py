@@ -39,3 +39,35 @@ async def test_what_runs_in_the_dark_is_found_before_the_commit(case: SchemaCase
         await case.call("DROP TABLE a")
     assert different(before, case.dump()) == []
     case.admin.execute("DROP EVENT TRIGGER noting")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER SEQUENCE s RESTART INCREMENT 3",
+        "ALTER SEQUENCE s RESTART; COMMENT ON TABLE a IS 'x'",
+        "ALTER TABLE a ALTER id RESTART, ADD COLUMN y int",
+    ],
+)
+async def test_a_restart_together_with_other_changes_is_refused(case: SchemaCase, sql: str) -> None:
+    case.setup(
+        "CREATE SEQUENCE s; SELECT setval('s', 9); CREATE TABLE a(id int GENERATED ALWAYS AS "
+        "IDENTITY, x int); INSERT INTO a (x) VALUES (1), (2)"
+    )
+    before = case.dump()
+    with pytest.raises(Refused, match="sets sequences anew and changes more"):
+        await case.call(sql)
+    assert different(before, case.dump()) == []
+
+
+async def test_a_sequence_that_was_drawn_from_since_its_restart_is_not_set_behind(
+    case: SchemaCase,
+) -> None:
+    case.setup("CREATE SEQUENCE s; SELECT setval('s', 9)")
+    done = await case.call("ALTER SEQUENCE s RESTART WITH 100")
+    case.owner.execute("SELECT nextval('s'), nextval('s')")
+    reverted = await case.revert(done.undo)
+
+    assert reverted.states == ["reverted"]
+    found = case.owner.execute("SELECT last_value, is_called FROM s").fetchone()
+    assert found == (101, True)
