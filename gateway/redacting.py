@@ -12,7 +12,7 @@ def redact(attempt: Attempt, action: Action, demanded: Obligations) -> Deny | No
         return None
     if not isinstance(attempt, Redacting):
         return _unable("this target's answers have no columns that could be told apart")
-    redaction = Redaction(demanded.redact)
+    redaction = Redaction(patterns=demanded.redact)
     attempt.redact(redaction, exposed=redaction.reached_by(action))
     return None
 

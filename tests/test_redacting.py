@@ -59,12 +59,12 @@ def an_action(cls: ActionClass = ActionClass.READ, effects: tuple[Effect, ...] =
     ],
 )
 def test_what_a_pattern_covers(pattern: str, resource: str, column: str, covered: bool) -> None:
-    assert Redaction((pattern,)).covers(resource, column) is covered
+    assert Redaction(patterns=(pattern,)).covers(resource, column) is covered
 
 
 @given(st.lists(st.text(max_size=20), max_size=3), st.text(max_size=20), st.text(max_size=20))
 def test_no_pattern_is_too_strange(patterns: list[str], resource: str, column: str) -> None:
-    redaction = Redaction(tuple(patterns))
+    redaction = Redaction(patterns=tuple(patterns))
     if redaction.covers(resource, column):
         assert redaction.touches(resource)
 
@@ -78,7 +78,7 @@ def test_an_image_keeps_its_shape() -> None:
         "now": {"email": None},
         "why": "changed",
     }
-    assert Redaction(("*.email",)).image(shown) == {
+    assert Redaction(patterns=("*.email",)).image(shown) == {
         "resource": "main.customers",
         "key": {"email": REDACTED, "id": 7},
         "before": {
@@ -91,7 +91,7 @@ def test_an_image_keeps_its_shape() -> None:
         "why": "changed",
     }
     assert Redaction().image(shown) == shown
-    assert Redaction(("orders.email",)).image(shown) == shown
+    assert Redaction(patterns=("orders.email",)).image(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_image_keeps_its_shape() -> None:
 )
 def test_what_could_show_a_covered_column(cls: ActionClass, effect: Effect, reached: bool) -> None:
     action = an_action(cls=cls, effects=(effect,))
-    redaction = Redaction(("c.e",))
+    redaction = Redaction(patterns=("c.e",))
     assert redaction.reached_by(action) is reached
     told = {
         "class": str(cls),
@@ -126,9 +126,9 @@ def test_what_could_show_a_covered_column(cls: ActionClass, effect: Effect, reac
 
 def test_a_result_whose_columns_are_not_known_any_more_shows_nothing() -> None:
     result = {"verb": "delete", "columns": [{"name": "a"}], "rows": [["x", 1]], "affected": 1}
-    hidden = Redaction(("a",)).result({"results": [result]})
+    hidden = Redaction(patterns=("a",)).result({"results": [result]})
     assert hidden == {"results": [{**result, "rows": [[REDACTED, REDACTED]]}]}
-    assert Redaction(("a",)).result({"status": 200}) == {"status": 200}
+    assert Redaction(patterns=("a",)).result({"status": 200}) == {"status": 200}
 
 
 async def test_what_cannot_be_redacted_does_not_run() -> None:

@@ -81,7 +81,7 @@ def _gateway(parts: Parts) -> Gateway:
             "audit": lambda: _audit_ready(parts),
             "policy": lambda: _policy_ready(parts),
         },
-        redaction=Redaction(config.snapshots.redact),
+        redaction=Redaction(patterns=config.snapshots.redact),
         configured_agents={a.name: a.roles for a in config.identity.agents},
         bounds=Bounds(
             json=JsonBounds(bytes=config.server.max_body_bytes),

@@ -13,7 +13,7 @@ REDACTED = "[redacted]"
 _ROWS = ("before", "after", "now", "key")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Redaction:
     """``patterns``: ``column``, ``table.column`` or ``schema.table.column``, in any case; ``*``
     stands for any characters of a part. What a pattern does not name matches everything."""
@@ -24,7 +24,7 @@ class Redaction:
         return bool(self.patterns)
 
     def __or__(self, other: Redaction) -> Redaction:
-        return Redaction(tuple(dict.fromkeys((*self.patterns, *other.patterns))))
+        return Redaction(patterns=tuple(dict.fromkeys((*self.patterns, *other.patterns))))
 
     def covers(self, resource: str, column: str) -> bool:
         """``resource``: ``schema.table``, or whatever else names where a value is from."""

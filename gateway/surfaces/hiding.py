@@ -71,7 +71,7 @@ async def hiding(gateway: Gateway, calls: Iterable[str], *, own: bool) -> Hiding
 def demanded_of(record: CallRecord | None) -> Redaction:
     decision = None if record is None else record.decision
     obligations = (decision or {}).get("obligations") or {}
-    return Redaction(tuple(obligations.get("redact", ())))
+    return Redaction(patterns=tuple(obligations.get("redact", ())))
 
 
 def taken_back(records: Iterable[CallRecord]) -> list[str]:

@@ -67,7 +67,8 @@ async def test_it_is_refused_warned_about_or_allowed_as_configured(
     warned = [f.level for f in await check(settings(tmp_path, "warn")) if "lies" in f.message]
     assert warned == ["warning", "warning"]
     async with opened(assemble(settings(tmp_path, "warn"))):
-        assert "images.endangered" in capsys.readouterr().out
+        told = capsys.readouterr()
+        assert "images.endangered" in told.out + told.err
 
     assert not any("lies" in f.message for f in await check(settings(tmp_path, "allow")))
 

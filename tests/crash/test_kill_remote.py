@@ -75,7 +75,7 @@ class Case:
         folder = folder / f"{folder.name}-{seed}"  # the name is a place at the tool as well
         folder.mkdir()
         make_sqlite(folder / "bank.db")
-        self.place = Place(folder, str(folder / "bank.db"), tool, declared(tool_class))
+        self.place = Place(folder, str(folder / "bank.db"), tool=tool, plans=declared(tool_class))
         self.tool_class, self.step, self.seed = tool_class, step, seed
         self.ledger = Ledger(tool, folder.name)
         self.ledger.fill(ITEMS)

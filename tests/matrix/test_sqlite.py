@@ -158,6 +158,9 @@ def place(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+TRIES = 40
+
+
 def in_folders(place: Path) -> Iterator[tuple[str, str, Path]]:
     """Every shape, its statement, and a new folder."""
     for number, (shape, sql) in enumerate(SHAPES.items()):
@@ -187,8 +190,10 @@ async def test_every_shape_is_exact_or_fails_by_itself(place: Path, kind: str, w
         except AssertionError as error:
             wrong.append(f"{shape}: {str(error)[:300]}")
             continue
-        bare = fresh(folder / "fresh.db", kind)
-        if found == "refused" and not fails_by_itself(bare, sql):
+        # Chance may have met a row that a bare connection would have failed on too.
+        tries = TRIES if "random()" in sql else 1
+        bare = (fresh(folder / f"fresh{number}.db", kind) for number in range(tries))
+        if found == "refused" and not any(fails_by_itself(path, sql) for path in bare):
             wrong.append(f"{shape}: refused, though it could be exact")
     assert wrong == []
 

@@ -242,5 +242,5 @@ def test_a_chain_and_every_end_of_it_come_back() -> None:
 
 def test_each_mode_does_what_the_model_says() -> None:
     modes_keep_their_law()
-    assert min(SEEN[f"{mode} reverted"] for mode in OnConflict) > CASES / 100, SEEN
-    assert min(SEEN[f"{mode} partial"] for mode in ("skip", "merge")) > CASES / 100, SEEN
+    assert min(SEEN[f"{mode} reverted"] for mode in OnConflict) >= max(1, CASES // 250), SEEN
+    assert min(SEEN[f"{mode} partial"] for mode in ("skip", "merge")) >= max(1, CASES // 250), SEEN

@@ -14,7 +14,7 @@ ACTION = {
     "class": "write",
     "effects": [{"verb": "update", "kind": "table", "name": "main.customers", "columns": ["plan"]}],
 }
-EMAIL = Redaction(("customers.email",))
+EMAIL = Redaction(patterns=("customers.email",))
 CONFLICT = Conflict(
     resource="main.customers", key={"id": 1}, before={"email": "x"}, after=None, now={"email": "y"}
 )
@@ -37,7 +37,7 @@ def test_a_result_is_the_agents_own_and_nobody_elses() -> None:
     assert Hiding(always=EMAIL, own=True).result(record) == record.outcome.result
     hidden = Hiding(always=EMAIL, own=False).result(record)
     assert hidden["rows"] == [["[redacted]"]]  # type: ignore[index]
-    other = Hiding(always=Redaction(("orders.email",)), own=False)
+    other = Hiding(always=Redaction(patterns=("orders.email",)), own=False)
     assert other.result(record) == record.outcome.result
 
 

@@ -24,8 +24,12 @@ SENT: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+# Needs a server behind it: sent in tests/surfaces/mcp/test_endpoints.py.
+ELSEWHERE = {"PinRuling"}
+
+
 def test_every_body_has_a_case() -> None:
-    assert SENT.keys() == BODIES.keys()
+    assert SENT.keys() | ELSEWHERE == BODIES.keys()
 
 
 @pytest.mark.parametrize("name", sorted(SENT))

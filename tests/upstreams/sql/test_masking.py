@@ -12,7 +12,7 @@ RESULT = {
     "rows": [["x", 1], [None, 2]],
     "affected": 0,
 }
-EMAIL = Redaction(("customers.email",))
+EMAIL = Redaction(patterns=("customers.email",))
 
 
 def test_a_covered_column_is_hidden_with_its_type_and_its_nulls() -> None:

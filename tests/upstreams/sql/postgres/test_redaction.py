@@ -23,7 +23,7 @@ INSERT INTO customers VALUES(1, '{CANARY}', 'pro'), (2, '{CANARY}', 'free');
 INSERT INTO other VALUES(1, 'public@example.org');
 INSERT INTO parted VALUES(1, '{CANARY}');
 """
-REDACTION = Redaction(("customers.email", "parted.email"))
+REDACTION = Redaction(patterns=("customers.email", "parted.email"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ CREATE VIEW u AS SELECT plan AS x FROM customers UNION ALL SELECT email FROM cus
 INSERT INTO customers VALUES(1, '{CANARY}', 'pro'), (2, '{CANARY}', 'free');
 INSERT INTO other VALUES(1, 'public@example.org');
 """
-REDACTION = Redaction(("customers.email",))
+REDACTION = Redaction(patterns=("customers.email",))
 
 
 @pytest.fixture
