@@ -218,7 +218,7 @@ def _written(text: Text, tree: exp.Expr, known: frozenset[str]) -> Written | Den
     if isinstance(tree, exp.Show):
         if str(tree.this).upper() not in _SHOWN:
             return _unsupported(f"SHOW {tree.this} is not accepted here.")
-        return Written(text=text, verb="show", refs=refs)
+        return Written(text=text, verb="show", refs=refs, known=known)
     if isinstance(tree, exp.Describe):
         if not isinstance(tree.this, exp.Query | exp.Table):
             return _unsupported("Only reads can be explained here.")
