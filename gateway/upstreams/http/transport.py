@@ -138,8 +138,14 @@ class HttpTransport:
                 reason="upstream.failed",
             )
         length = payload.size if kept_aside else None if content is None else len(content)
-        pair = (key_header, key) if key_header is not None and key is not None else None
-        head = head_of(self._tool.origin, request, self._tool.headers, length=length, key=pair)
+        head = head_of(
+            self._tool.origin,
+            request,
+            self._tool.headers,
+            length=length,
+            key_header=key_header,
+            key=key,
+        )
         if kept_aside:
             chunks: AsyncIterator[bytes] = payload.chunks()
             return head, chunks

@@ -40,19 +40,21 @@ def head_of(
     injected: Mapping[str, str],
     *,
     length: int | None,
-    key: tuple[str, str] | None = None,
+    key_header: str | None = None,
+    key: str | None = None,
 ) -> bytes:
-    """Request line and headers. ``injected`` and ``key`` win over what the request says."""
+    """Request line and headers. ``injected`` wins over what the request says; nobody but the
+    gateway sets ``key_header``."""
     query = query_from(request.get("query") or ())
     target = origin.path + request["path"] + (f"?{query}" if query else "")
     headers = {"host": origin.authority, "user-agent": "holdfast", "accept-encoding": "identity"}
     for name, value in (request.get("headers") or {}).items():
-        if may_be_sent(name) and _VALUE.fullmatch(value):
+        if name != key_header and may_be_sent(name) and _VALUE.fullmatch(value):
             headers[name] = value
     if request.get("type") is not None:
         headers["content-type"] = request["type"]
-    if key is not None:
-        headers[key[0]] = key[1]
+    if key_header is not None and key is not None:
+        headers[key_header] = key
     headers |= {name.lower(): value for name, value in injected.items()}
     if length is not None or request["method"] in _WITH_BODY:
         headers["content-length"] = str(length or 0)

@@ -48,8 +48,12 @@ def test_nobody_sets_what_only_the_gateway_sets() -> None:
 
 
 def test_the_key_stands_where_the_route_says() -> None:
-    head = head_of(ORIGIN, request(), {}, length=None, key=("x-request-key", "k1"))
+    asked = request(headers={"x-request-key": "agent"})
+    head = head_of(ORIGIN, asked, {}, length=None, key_header="x-request-key", key="k1")
     assert b"x-request-key: k1" in head
+    assert b"x-request-key" not in head_of(
+        ORIGIN, asked, {}, length=None, key_header="x-request-key"
+    )
 
 
 def test_a_body_has_its_length_and_its_type() -> None:

@@ -8,9 +8,10 @@ import pymysql
 
 from gateway.model import Finding
 from gateway.upstreams.sql.mysql import receipts
-from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, names_in
 from gateway.upstreams.sql.mysql.counters import rows_modified
 from gateway.upstreams.sql.mysql.literals import text_literal
+from gateway.upstreams.sql.mysql.rights import hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 
 OLDEST = (10, 6)
@@ -46,6 +47,15 @@ def capture_findings(session: Session, about: str) -> list[Finding]:
             f"write is refused. CREATE DATABASE {OWN_SCHEMA} and GRANT ALL ON {OWN_SCHEMA}.* TO "
             "the account of capture_url.",
         )
+    [(database,)] = session.texts("SELECT DATABASE()")
+    names = sorted(names_in(session, database or ""))
+    unseen = hidden(session, [(database or "", name) for name in names])
+    if unseen:
+        say(
+            "warning",
+            f"The gateway's account is not shown the triggers of {'.'.join(unseen[0])}: writes to "
+            "it are refused. GRANT TRIGGER on what agents may change TO it.",
+        )
     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
     counted = rows_modified(session)
     session.run("ROLLBACK")
@@ -53,7 +63,8 @@ def capture_findings(session: Session, about: str) -> list[Finding]:
         say(
             "info",
             "The gateway's account has no PROCESS: what foreign keys do cannot be counted as a "
-            "second proof. GRANT PROCESS ON *.* TO it.",
+            "second proof, and those of tables that it may not see are not found. GRANT PROCESS "
+            "ON *.* TO it.",
         )
     return findings
 

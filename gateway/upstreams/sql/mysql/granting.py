@@ -159,8 +159,8 @@ def _rows(agents: _Account, capture: _Account, database: str, proposed: bool) ->
         ),
         _grant(
             "capture-tables",
-            "every table can be read and restored",
-            _ROWS,
+            "every table can be read and restored, and its triggers are shown",
+            (*_ROWS, "TRIGGER"),
             capture,
             database,
             without="Every write is refused: it could not be taken back.",
@@ -208,10 +208,12 @@ def _own_schema(agents: _Account, capture: _Account, proposed: bool) -> list[_Wa
         ),
         _Wanted(
             id="capture-counts",
-            gives="the server's own count of changed rows is a second proof",
+            gives="foreign keys of tables that the account may not see are found, and the server's "
+            "own count of changed rows is a second proof",
             there=lambda s: all("PROCESS" in _held(s, name, "") for name in capture.names),
             statements=_grants(("PROCESS",), "*.*", capture),
-            without="What foreign keys do is not counted a second time.",
+            without="What foreign keys do is not counted a second time, and to tables that the "
+            "account may not see not at all.",
             proposed=proposed,
         ),
     ]

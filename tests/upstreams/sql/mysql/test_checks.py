@@ -39,3 +39,17 @@ async def test_without_process_the_second_proof_is_missing(
     told = [f.message for f in await case.source.check()]
     assert any("PROCESS" in message for message in told)
     await case.close()
+
+
+async def test_triggers_that_are_not_shown_are_told(
+    mariadb_server: MariadbServer, case_database: str
+) -> None:
+    case = Case(mariadb_server, case_database, own="blind")
+    case.setup("CREATE TABLE t (id INT PRIMARY KEY)")
+    for host in ("localhost", "'127.0.0.1'"):
+        case.run(f"CREATE OR REPLACE USER blind@{host} IDENTIFIED BY 'blind'")
+        case.run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {case_database}.* TO blind@{host}")
+        case.run(f"GRANT ALL ON holdfast.* TO blind@{host}")
+    warned = [f.message for f in await case.source.check() if f.level == "warning"]
+    assert any("GRANT TRIGGER" in message for message in warned)
+    await case.close()
