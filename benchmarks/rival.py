@@ -26,7 +26,7 @@ from mcp import Client, StdioServerParameters
 from benchmarks.shapes import SHAPES, Shape, dump
 from benchmarks.sql import POLICY
 from tests.fixtures.postgres_server import PostgresServer
-from tests.fixtures.serving import served
+from tests.fixtures.serving import environment, served
 
 RIVAL = "interdict-db"
 VERSION = "0.4.0"
@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "rival.md"
 OPERATOR = "operator-token-of-this-benchmark-0123456789"
 
+AGENTS, GATEWAY = "agents", "holdfast"
 EXACT, REFUSED, STAYED, WRONG = "exact", "refused before", "not reverted", "**silently wrong**"
 TOUCHED = "**refused, but changed**"
 
@@ -60,7 +61,10 @@ def gateway_config(folder: Path, sources: Mapping[str, str]) -> Path:
     policies = folder / "policies"
     policies.mkdir()
     (policies / "gateway.rego").write_text(POLICY)
-    listed = "".join(f'  {name}: {{url: "{url}"}}\n' for name, url in sources.items())
+    listed = "".join(
+        f'  {name}: {{url: "{as_role(url, AGENTS)}", capture_url: "{as_role(url, GATEWAY)}"}}\n'
+        for name, url in sources.items()
+    )
     config = folder / "config.yaml"
     config.write_text(
         f"""
@@ -91,9 +95,14 @@ def by_gateway(shape: Shape, source: str, url: str, clients: tuple[httpx.Client,
 
 
 def gateway_column(server: PostgresServer, folder: Path) -> list[str]:
-    urls = {f"s{number}": made(server, shape) for number, shape in enumerate(SHAPES)}
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {AGENTS} LOGIN; CREATE ROLE {GATEWAY} LOGIN")
+    urls = {f"s{number}": made(server, shape, AGENTS) for number, shape in enumerate(SHAPES)}
+    config = gateway_config(folder, urls)
+    for name, url in urls.items():
+        prepare(config, name, url)
     with (
-        served(folder, gateway_config(folder, urls)) as gateway,
+        served(folder, config) as gateway,
         gateway.agent() as agent,
         gateway.admin() as admin,
     ):
@@ -103,9 +112,34 @@ def gateway_column(server: PostgresServer, folder: Path) -> list[str]:
         ]
 
 
-def made(server: PostgresServer, shape: Shape) -> str:
+def as_role(url: str, role: str) -> str:
+    return url.replace("//postgres@", f"//{role}@", 1)
+
+
+def prepare(config: Path, source: str, url: str) -> None:
+    """As an operator does once: ``holdfast source prepare NAME --apply``. It ends with 1 where it
+    leaves a piece to the operator, as it does with what changes more than the source."""
+    command = [sys.executable, "-m", "gateway", "source", "prepare", source, "--apply"]
+    command += ["--as", "ADMIN_URL"]
+    environ = environment(config.parent, ADMIN_URL=url)
+    subprocess.run(
+        [*command, "--config", config],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def made(server: PostgresServer, shape: Shape, owner: str | None = None) -> str:
+    """The database, whose tables belong to ``owner``, by the administrator's URL."""
     url = server.url(server.create_database())
     with psycopg.connect(url, autocommit=True) as connection:
+        if owner is not None:
+            connection.execute(
+                f"GRANT CREATE ON SCHEMA public TO {owner}; SET ROLE {owner}".encode()
+            )
         connection.execute(shape.setup.encode())
     return url
 
