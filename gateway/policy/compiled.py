@@ -30,6 +30,12 @@ ENTRY = ("gateway", "decision")
 _LAST_BMP = "\uffff"
 
 
+def release() -> None:
+    """Drops the engines of this thread. Those of a thread that lives on would be dropped, and
+    complain, in every process that is forked from this one."""
+    _OWN.__dict__.pop("made", None)
+
+
 class EngineFailed(Exception):
     """The engine gave no value; ``fault`` has its complaint in one line and the place. Neither the
     engine's own error nor its frames are kept: they could carry the engine to another thread."""

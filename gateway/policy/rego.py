@@ -16,7 +16,7 @@ from watchfiles import awatch
 from gateway.errors import PolicyInvalid, PreconditionFailed
 from gateway.interfaces import Context
 from gateway.model import Action, Call, Decision, Finding, Json
-from gateway.policy.compiled import Compiled, EngineFailed, TestReport, compile_files
+from gateway.policy.compiled import Compiled, EngineFailed, TestReport, compile_files, release
 from gateway.policy.folder import check_file, read_folder, write_file
 from gateway.policy.input import fault_of, policy_input
 from gateway.policy.result import decision_from, unavailable
@@ -89,6 +89,8 @@ class EmbeddedPolicy:
                 return work()
             except PolicyInvalid as error:
                 return PolicyInvalid(error.detail, **error.extra)
+            finally:
+                release()
 
         found = await asyncio.get_running_loop().run_in_executor(self._worker, without_frames)
         if isinstance(found, PolicyInvalid):

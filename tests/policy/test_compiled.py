@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from gateway.errors import PolicyInvalid
 from gateway.policy.compiled import EngineFailed, compile_files, is_astral, parse_files
 from gateway.policy.folder import Files
+from tests.house.sources import ROOT
 
 GOOD = """package gateway
 
@@ -100,3 +103,26 @@ def test_failing_tests_are_listed() -> None:
     report = compiled.test()
     assert report.passed == 1
     assert [failure["line"] for failure in report.failed] == [5, 7]
+
+
+def test_a_process_that_is_forked_has_no_engine_of_another_thread_to_drop() -> None:
+    # uvloop forks with the interpreter's clean-up, which drops what other threads keep.
+    program = """
+import asyncio, sys
+from pathlib import Path
+import uvloop
+from gateway.policy.rego import EmbeddedPolicy
+
+async def main():
+    policy = EmbeddedPolicy(Path("policies"), deadline_s=30)
+    await policy.open()
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await child.wait()
+    await policy.close()
+
+uvloop.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "unsendable" not in done.stderr
