@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from gateway.app import assemble, check, opened
 from gateway.app.places import shared, shared_places
@@ -54,9 +56,7 @@ def settings(home: Path, same_place: str) -> Config:
     return config(home, same_place=same_place)
 
 
-async def test_it_is_refused_warned_about_or_allowed_as_configured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_it_is_refused_warned_about_or_allowed_as_configured(tmp_path: Path) -> None:
     refusing = settings(tmp_path, "refuse")
     with pytest.raises(ConfigInvalid, match="in the same folder as the data of shop"):
         async with opened(assemble(refusing)):
@@ -66,9 +66,14 @@ async def test_it_is_refused_warned_about_or_allowed_as_configured(
 
     warned = [f.level for f in await check(settings(tmp_path, "warn")) if "lies" in f.message]
     assert warned == ["warning", "warning"]
-    async with opened(assemble(settings(tmp_path, "warn"))):
-        told = capsys.readouterr()
-        assert "images.endangered" in told.out + told.err
+    structlog.reset_defaults()  # whatever a test before this one has set up
+    with capture_logs() as told:
+        async with opened(assemble(settings(tmp_path, "warn"))):
+            pass
+    assert [entry["log_level"] for entry in told if entry["event"] == "images.endangered"] == [
+        "warning",
+        "warning",
+    ]
 
     assert not any("lies" in f.message for f in await check(settings(tmp_path, "allow")))
 
