@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+# Here, before any test has run: pytest imports it at the very end otherwise, where rewriting it
+# can meet a fault of Python 3.11 before 3.11.8 (gh-106905).
+import hypothesis  # noqa: F401
 import pytest
 
 from tests.fixtures import mariadb_server as mariadb
