@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 
@@ -64,8 +62,3 @@ async def test_samples_come_first() -> None:
 async def test_what_is_missing_is_said(route: str, sample: Sample | None) -> None:
     with pytest.raises(CannotTry):
         await trials().trial(route, sample)
-
-
-def test_nothing_is_asked_before_a_trial() -> None:
-    refuse: Callable[[httpx.Request], httpx.Response] = lambda request: pytest.fail(str(request))  # noqa: E731
-    Trials(httpx.AsyncClient(transport=httpx.MockTransport(refuse)), ())
