@@ -71,7 +71,8 @@ def table(targets: list[Target], found: Found, options: argparse.Namespace) -> s
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, load average {os.getloadavg()[0]:.1f} at the end.",
         "",
-        "| stack | connections | calls/s (median) | best | p50 ms | p99 ms | wrong | Holdfast is |",
+        "| stack | connections | right calls/s (median) | best | p50 ms | p99 ms | wrong "
+        "| Holdfast is |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for target in targets:
@@ -83,7 +84,8 @@ def table(targets: list[Target], found: Found, options: argparse.Namespace) -> s
 def _row(name: str, connections: int, found: Found) -> str:
     rounds, ours = found[name, connections], found["Holdfast", connections]
     rates = [m.rate for m in rounds]
-    ratio = statistics.median(o.rate / r.rate for o, r in zip(ours, rounds, strict=True) if r.rate)
+    ratios = [o.rate / r.rate for o, r in zip(ours, rounds, strict=True) if r.rate]
+    ratio = statistics.median(ratios) if ratios else float("nan")
     p50 = statistics.median(m.quantile(0.5) for m in rounds) * 1000
     p99 = statistics.median(m.quantile(0.99) for m in rounds) * 1000
     return (

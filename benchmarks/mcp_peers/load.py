@@ -39,7 +39,9 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        return len(self.latencies) / self.seconds if self.seconds else 0.0
+        """Right answers a second."""
+        right = len(self.latencies) - self.wrong
+        return right / self.seconds if self.seconds else 0.0
 
     def quantile(self, part: float) -> float:
         ordered = sorted(self.latencies)

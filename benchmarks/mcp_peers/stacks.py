@@ -186,6 +186,8 @@ def contextforge(url: str, core: int, folder: Path, environments: Path) -> Itera
         "MCPGATEWAY_UI_ENABLED": "false",
         "SSRF_ALLOW_LOCALHOST": "true",
         "LOG_LEVEL": "ERROR",
+        "RATE_LIMITING_ENABLED": "false",  # 100 calls a minute otherwise
+        "RATE_LIMIT_LOCKOUT_ENABLED": "false",
     }
     at = ["--host", "127.0.0.1", "--port", str(port)]
     with process([binary, "mcpgateway.main:app", *at], core, environ, folder):
