@@ -30,6 +30,7 @@ async def crm_running(base_url: str, data: Path) -> AsyncIterator[None]:
         "gateway.demo.crm",
         *("--host", host, "--port", str(port), "--data", str(data)),
         stdin=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the gateway, which then ends the tool
     )
     try:
         await _started(process, host, port)
