@@ -119,7 +119,9 @@ class RemoteUnwinding:
         after = View(view=left.after) if left.seen else None
         undone = now.same(image.stood, image.ignore)
         if after is not None and now.same(after, image.ignore):
-            return step if undone else replace(step, restored=1)
+            # Also where the read shows no difference that the call made: then it cannot show either
+            # that there is nothing to take back, so the undo is sent and not taken for done.
+            return replace(step, restored=1)
         why = "undone" if undone else "changed" if after is not None else "unverified"
         if undone and self._on_conflict is not OnConflict.ABORT:
             return replace(step, detail=_WHY[why])

@@ -340,3 +340,13 @@ async def test_a_condition_on_the_state_before_is_not_sent_when_a_call_is_done_a
     sent = [request for request in shelf.seen if request["do"] == "put"]
     assert ["match" in request for request in sent] == [True, False, False]
     assert shelf.items == {"7": "new"}
+
+
+async def test_an_effect_that_the_read_does_not_show_is_taken_back_all_the_same() -> None:
+    shelf = Shelf(items={"7": "old"})
+    undo = await done(shelf, change("7", ignore=("body",)))
+    assert shelf.items["7"] != "old"
+    step, outcome, _ = await taken_back(shelf, undo)
+    assert (step.state, step.restored) == ("reverted", 1)
+    assert outcome.state is State.REVERTED
+    assert shelf.items == {"7": "old"}
