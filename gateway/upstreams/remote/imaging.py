@@ -51,6 +51,11 @@ class Image:
     def stood(self) -> View:
         return View(view=self.before)
 
+    @property
+    def tells(self) -> bool:
+        """Of a compensation: whether the read shows a difference between before and after it."""
+        return not self.stood.same(View(view=self.goal), self.ignore)
+
     def as_undo(self, upstream: str, reversibility: Reversibility) -> Undo:
         manifest = {"format": _FORMAT, "plan": self.plan, "resource": self.resource}
         body = {**asdict(self), "tool_class": self.tool_class.value}

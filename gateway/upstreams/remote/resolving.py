@@ -96,7 +96,8 @@ async def _compensation(
     step = Step(call=target, upstream=tool.name, action=ACTION, state="reverted", restored=1)
     readable = image.read is not None or image.verify is not None
     shown = await shown_now(tool, image)
-    if shown is not None and shown.same(View(view=image.goal), image.ignore):
+    # Where the read shows the same before and after the compensation, it tells nothing of it.
+    if image.tells and shown is not None and shown.same(View(view=image.goal), image.ignore):
         return reverted(step, shown)
     untouched = shown is not None and shown.same(image.stood, image.ignore)
     if permit is not None:
@@ -114,7 +115,7 @@ async def _compensation(
         )
         unfinished = outcome.state is State.UNKNOWN and not outcome.final
         return None if unfinished else outcome
-    if untouched and _older(tool, unsettled.since, image.fence_s):
+    if image.tells and untouched and _older(tool, unsettled.since, image.fence_s):
         return _none("The compensation never arrived.", step)
     return None
 

@@ -196,7 +196,7 @@ async def compensate(
     have been sent before. ``allowed``: see ``Sender.send``."""
     payload = undo_payload(image, call)
     sent, shown = await _sent_and_seen(tool, payload, image, doubt, allowed)
-    proven = shown is not None and shown.same(View(view=image.goal), image.ignore)
+    proven = image.tells and shown is not None and shown.same(View(view=image.goal), image.ignore)
     if sent.proves_no_effect and proven:
         return replace(reverted(step, shown), effect=EffectState.NONE)
     if not sent.applied and not proven:
@@ -207,6 +207,9 @@ async def compensate(
         state = "reverted"
     elif proven:
         state, detail = "reverted", None
+    elif not image.tells:
+        state = "reverted"
+        detail = "Sent and accepted; the declared read does not show what the call did."
     elif shown is None:
         state, detail = "reverted", "Sent and accepted; the read that would prove it failed."
     else:

@@ -350,3 +350,13 @@ async def test_an_effect_that_the_read_does_not_show_is_taken_back_all_the_same(
     assert (step.state, step.restored) == ("reverted", 1)
     assert outcome.state is State.REVERTED
     assert shelf.items == {"7": "old"}
+
+
+async def test_an_undo_that_the_tool_rejects_is_not_proven_by_a_read_that_shows_nothing() -> None:
+    shelf = Shelf(items={"7": "old"})
+    undo = await done(shelf, change("7", ignore=("body",)))
+    shelf.faults.append("rejected")
+    _, outcome, _ = await taken_back(shelf, undo)
+    assert outcome.state is State.FAILED
+    assert outcome.effect is EffectState.NONE
+    assert shelf.items == {"7": "new"}
