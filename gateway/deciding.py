@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
-from gateway.interfaces import Clock, Context, FreezeStore, FreezeWindows, Guard, Policy
+from gateway.interfaces import (
+    Clock,
+    Context,
+    CounterStore,
+    FreezeStore,
+    FreezeWindows,
+    Guard,
+    Policy,
+)
 from gateway.model import (
     Action,
     ActionClass,
@@ -36,6 +45,10 @@ class Judges:
     guards: tuple[Guard, ...] = ()
 
 
+class DecidingStore(FreezeStore, CounterStore, Protocol):
+    """What a decision looks up."""
+
+
 class Decider:
     """``judges`` are consulted after ``policy``; the stored freezes are read for policy to see and
     to refuse early, while the store alone makes the freeze linearizable."""
@@ -46,7 +59,7 @@ class Decider:
         policy: Policy,
         judges: Judges,
         windows: FreezeWindows,
-        store: FreezeStore,
+        store: DecidingStore,
         clock: Clock,
     ) -> None:
         self._policy = policy
@@ -120,7 +133,12 @@ class Decider:
         stored = await self._store.freezes()
         active = tuple(f for f in (*self._windows.active(now), *stored) if f.active(now))
         return Context(
-            time=now, freezes=active, measured=measured, reason=call.reason, approval=approval
+            time=now,
+            freezes=active,
+            measured=measured,
+            counters=await self._store.counters(call),
+            reason=call.reason,
+            approval=approval,
         )
 
 

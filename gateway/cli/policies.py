@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.arguments import CONFIG, AsJson, ConfigFile, moment
+from gateway.cli.recounting import counters_before
 from gateway.cli.shell import shell_of
 from gateway.config import Config, load, with_tokens
 from gateway.guards.limits import Limits, check_extent, tightened
@@ -54,8 +55,9 @@ def replay(
     with shell.remote() as remote:
         pages = remote.pages("/admin/calls", "calls", since=moment(since, shell.now), limit=500)
         recorded = list(pages)
+    counters = counters_before(recorded)
     replayed = [call for call in recorded if _can_replay(call, settings)]
-    revision, decisions = asyncio.run(_decided(settings, replayed))
+    revision, decisions = asyncio.run(_decided(settings, replayed, counters))
     changes = [
         {"call": call["call"], "was": was, "becomes": becomes, "reasons": reasons}
         for call, (becomes, reasons) in zip(replayed, decisions, strict=True)
@@ -94,18 +96,20 @@ def _can_replay(call: Json, config: Config) -> bool:
 
 
 async def _decided(
-    config: Config, calls: Iterable[Mapping[str, Json]]
+    config: Config, calls: Iterable[Mapping[str, Json]], counters: Mapping[str, Json]
 ) -> tuple[str, list[tuple[str, list[str]]]]:
     policy = _policies(config)
     await policy.open()
     found = []
     for call in calls:
-        decision = await policy.decide(document_of(call, config))
+        decision = await policy.decide(document_of(call, config, counters[call["call"]]))
         found.append(_weighed(call, decision, config))
     return policy.revision, found
 
 
-def document_of(call: Mapping[str, Json], config: Config) -> dict[str, Json]:
+def document_of(
+    call: Mapping[str, Json], config: Config, counters: Mapping[str, Json]
+) -> dict[str, Json]:
     """The policy input of a recorded call, version 1. The resource is described as it is
     configured now; freezes, which are no matter of policy, are left out."""
     source = config.sources[call["tool"]]
@@ -128,7 +132,7 @@ def document_of(call: Mapping[str, Json], config: Config) -> dict[str, Json]:
             "time": call.get("received_at"),
             "freezes": [],
             "measured": call.get("measured"),
-            "counters": {},
+            "counters": dict(counters),
             "reason": call.get("reason"),
             "approval": None,
         },

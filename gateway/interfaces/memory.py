@@ -58,8 +58,9 @@ class CallStore(Protocol):
         *,
         action: Mapping[str, Json] | None = None,
         reach: Reach | None = None,
-    ) -> None:
-        """received -> denied. Does not use up the idempotency key. Also held -> denied."""
+    ) -> bool:
+        """received -> denied. Does not use up the idempotency key. Also held -> denied. Whether
+        that was news: a call that is denied already stays as it is."""
         ...
 
     async def hold(
@@ -177,6 +178,14 @@ class CallRecords(Protocol):
         cursor: str | None = None,
     ) -> tuple[list[CallRecord], str | None]:
         """Newest first, and the cursor of the next page. ``reverts``: only (not) revert calls."""
+        ...
+
+
+class CounterStore(Protocol):
+    async def counters(self, call: Call) -> Mapping[str, Json]:
+        """What the subject did before ``call``: ``{"session": ..., "hour": ...}``, counts of this
+        session and of the last 60 minutes over all its sessions. A count may be behind by calls
+        that are decided at the same time; ``intend`` and ``permit`` alone hold to a bound."""
         ...
 
 
@@ -359,6 +368,7 @@ class AuditStore(Protocol):
 class Store(
     CallStore,
     CallRecords,
+    CounterStore,
     RecoveryStore,
     FreezeStore,
     ApprovalStore,

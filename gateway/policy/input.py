@@ -41,6 +41,10 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "context": frozenset({"time", "freezes", "measured", "counters", "reason", "approval"}),
 }
 
+# Of the subject's session and of its last hour; what each counts is told in docs/policies.md.
+COUNTED = ("session", "hour")
+COUNTERS = ("calls", "reads", "writes", "destructive", "rows", "denied", "failed", "unknown")
+
 
 def policy_input(call: Call, action: Action, context: Context) -> dict[str, Json]:
     """The document that policy judges, version 1, made of plain JSON values."""
@@ -239,7 +243,20 @@ def _shape_fault(document: object) -> str | None:
     time = document["context"].get("time")
     if not isinstance(time, str) or _TIME.fullmatch(time) is None:
         return "input.context.time is not a time in UTC"
-    return _measured_fault(document["context"].get("measured"))
+    fault = _counters_fault(document["context"].get("counters"))
+    return fault or _measured_fault(document["context"].get("measured"))
+
+
+def _counters_fault(counters: object) -> str | None:
+    if not isinstance(counters, Mapping) or not counters.keys() <= set(COUNTED):
+        return "input.context.counters has unknown parts"
+    for part, counts in counters.items():
+        if not isinstance(counts, Mapping) or not counts.keys() <= set(COUNTERS):
+            return f"input.context.counters.{part} has unknown counts"
+        for count in counts.values():
+            if not isinstance(count, int) or isinstance(count, bool) or abs(count) >= _EXACT:
+                return f"input.context.counters.{part} has something that is not a count"
+    return None
 
 
 def _measured_fault(measured: object) -> str | None:

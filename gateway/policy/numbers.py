@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from gateway.model import Json
+from gateway.policy.input import COUNTED, COUNTERS
 from gateway.policy.scope import Scope
 from gateway.policy.syntax import Module, Path, dotted, node
 
@@ -17,7 +18,12 @@ _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 15
 # What the input gate guarantees, and what a collection in memory cannot exceed.
-_INPUT: Mapping[Path, int] = {("input", "context", "measured", "rows"): 2**53}
+_INPUT: Mapping[Path, int] = {
+    ("input", "context", "measured", "rows"): 2**53,
+    **{
+        ("input", "context", "counters", part, name): 2**53 for part in COUNTED for name in COUNTERS
+    },
+}
 _CALLS = {"count": 2**32, "time.parse_rfc3339_ns": 2**62}
 
 

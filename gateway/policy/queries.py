@@ -8,6 +8,7 @@ from gateway.model import Json
 from gateway.policy import numbers
 from gateway.policy.calls import call_fault
 from gateway.policy.functions import ALLOWED, SCALAR_RESULTS, refusal
+from gateway.policy.input import COUNTED, COUNTERS
 from gateway.policy.scope import Known, Names, Scope
 from gateway.policy.syntax import Fault, Path, dotted, line_of, node
 
@@ -23,6 +24,7 @@ _SCALAR_INPUT = frozenset(
         ("context", "time"),
         ("context", "measured", "rows"),
         ("context", "measured", "share"),
+        *(("context", "counters", part, name) for part in COUNTED for name in COUNTERS),
     }
 )
 

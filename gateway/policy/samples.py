@@ -26,9 +26,10 @@ from gateway.model import (
     Subject,
     Surface,
 )
-from gateway.policy.input import policy_input
+from gateway.policy.input import COUNTERS, policy_input
 
 _NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+_COUNTS = dict.fromkeys(COUNTERS, 1)
 _MANY = 40  # effects in the largest sample: more than most statements have
 
 
@@ -114,7 +115,7 @@ def _full_context() -> Context:
         time=_NOW,
         freezes=(Freeze(id="sample", scope=scope, reason="release", starts_at=_NOW, ends_at=_NOW),),
         measured=Measured(tables={"main.t0": RowCounts(deleted=3)}, share=0.01),
-        counters={"calls": 1},
+        counters={"session": _COUNTS, "hour": _COUNTS},
         reason="sample",
         approval=Approval(
             id="sample",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gateway.errors import StoreUnavailable
 from gateway.interfaces import Clock, Probe, Remains, no_probe
 from gateway.store import keeping
+from gateway.store.counting import CountingStore
 from gateway.store.images import Images
 from gateway.store.rows import (
     AgentRow,
@@ -25,9 +26,10 @@ from gateway.store.rows import (
     PinRow,
     RevertRow,
     SnapshotRow,
+    Tallied,
 )
 from gateway.store.tables import Tables
-from gateway.store.transactional import APPROVAL_TTL, TransactionalStore
+from gateway.store.transactional import APPROVAL_TTL
 
 T = TypeVar("T")
 _UNSETTLED = ("intent", "executing", "reverting", "unknown")
@@ -297,11 +299,31 @@ class MemoryTables:
         wanted = range(max(0, after) + 1, min(max(0, after) + limit, len(self._entries)) + 1)
         return [self._entries[seq] for seq in wanted]
 
+    def tallied(self, agent: str, session: str | None, since: str, after: int) -> list[Tallied]:
+        return [
+            Tallied(
+                minute=row.received_at[:16],
+                state=row.state,
+                begun=int(row.generation > 0),
+                dry_run=row.dry_run,
+                cls=None if row.action is None else json.loads(row.action).get("class"),
+                calls=1,
+                rows=json.loads(row.measured)["rows"] if _landed(row) and row.measured else 0,
+            )
+            for row in self._calls.values()
+            if row.agent == agent and session in (None, row.session) and row.reverts == "[]"
+            if row.received_at >= since and row.ord > after
+        ]
+
     def add_entry(self, row: EntryRow) -> None:
         self._set(self._entries, row.seq, row)
 
     def beat(self, at: str) -> None:
         self._set(self._beat, 1, at)
+
+
+def _landed(row: CallRow) -> bool:
+    return bool(row.permitted) and row.state not in ("failed", "denied")
 
 
 def _head(row: CallRow) -> Head:
@@ -321,7 +343,7 @@ def _matches(row: CallRow, f: Filter) -> bool:
     )
 
 
-class MemoryStore(TransactionalStore):
+class MemoryStore(CountingStore):
     """Without ``images`` that have a shelf, every image is kept in memory too."""
 
     def __init__(

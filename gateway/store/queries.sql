@@ -102,6 +102,28 @@ SELECT COALESCE(SUM(json_extract(measured, '$.rows')), 0) FROM calls
 WHERE agent = :agent AND received_at >= :since AND permitted = 1
   AND state NOT IN ('failed', 'denied') AND reverts = '[]';
 
+-- name: tallied_of_agent
+SELECT
+  substr(received_at, 1, 16) AS minute, state, generation > 0 AS begun, dry_run,
+  json_extract(action, '$.class') AS cls, COUNT(*) AS calls,
+  COALESCE(SUM(CASE WHEN permitted = 1 AND state NOT IN ('failed', 'denied')
+    THEN json_extract(measured, '$.rows') END), 0) AS rows
+FROM calls
+WHERE agent = :agent AND received_at >= :since AND ord > :after
+  AND reverts = '[]'
+GROUP BY minute, state, begun, dry_run, cls;
+
+-- name: tallied_of_session
+SELECT
+  substr(received_at, 1, 16) AS minute, state, generation > 0 AS begun, dry_run,
+  json_extract(action, '$.class') AS cls, COUNT(*) AS calls,
+  COALESCE(SUM(CASE WHEN permitted = 1 AND state NOT IN ('failed', 'denied')
+    THEN json_extract(measured, '$.rows') END), 0) AS rows
+FROM calls
+WHERE session = :session AND agent = :agent AND received_at >= :since AND ord > :after
+  AND reverts = '[]'
+GROUP BY minute, state, begun, dry_run, cls;
+
 -- name: unsettled
 SELECT
   id, state, generation, agent, session, surface, tool, digest, reverts, effect, reach,

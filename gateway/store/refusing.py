@@ -70,15 +70,15 @@ def refuse(
     deny: Deny,
     action: Mapping[str, Json] | None,
     reach: Reach | None,
-) -> None:
+) -> bool:
     head = t.head(call.id)
     if head is not None and head.state == State.DENIED:
-        return  # settled already, by the same call: nothing more to say
+        return False  # settled already, by the same call: nothing more to say
     if head is not None:
         if head.state != State.HELD:
             raise IllegalMove(f"{head.state} may not be refused")
         deny_stored(t, now, head, deny)
-        return
+        return True
     decision = {
         "decision": "deny",
         "reason": deny.reason,
@@ -100,6 +100,7 @@ def refuse(
         outcome=_denied(deny),
     )
     t.add_call(row)
+    return True
 
 
 def deny_stored(t: Tables, now: datetime, head: Head, deny: Deny) -> Deny:

@@ -169,6 +169,19 @@ class EntryRow(NamedTuple):
     body: str
 
 
+class Tallied(NamedTuple):
+    """Calls that are alike to whoever counts them. ``minute``: the beginning of the stamp that
+    they came in at; ``begun``: they were let through."""
+
+    minute: str
+    state: str
+    begun: int
+    dry_run: int
+    cls: str | None
+    calls: int
+    rows: int
+
+
 class Filter(NamedTuple):
     """Which calls a listing wants; ``None`` wants all. ``before``: only rows with a smaller
     ``ord``."""

@@ -17,11 +17,12 @@ import aiosqlite
 from gateway.errors import StoreUnavailable
 from gateway.interfaces import Clock, Probe, Remains, no_probe
 from gateway.store import keeping
+from gateway.store.counting import CountingStore
 from gateway.store.images import Images
 from gateway.store.migrating import migrate
 from gateway.store.sqlite_tables import SqliteTables
 from gateway.store.tables import Tables
-from gateway.store.transactional import APPROVAL_TTL, TransactionalStore
+from gateway.store.transactional import APPROVAL_TTL
 from gateway.store.writer import Writer, in_thread
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ READERS = 2
 BUSY_S = 5.0
 
 
-class SqliteStore(TransactionalStore):
+class SqliteStore(CountingStore):
     """``path`` is made (file 0600, folder 0700) if it is not there. ``open`` raises
     ``StoreUnavailable`` when another process has the store open, when it is newer than this
     program, or damaged."""

@@ -21,6 +21,7 @@ from gateway.store.rows import (
     PinRow,
     RevertRow,
     SnapshotRow,
+    Tallied,
 )
 
 
@@ -81,6 +82,13 @@ class SqliteTables:
     def rows_changed(self, agent: str, since: str) -> int:
         row = self._one("rows_changed", agent=agent, since=since)
         return 0 if row is None else int(row[0])
+
+    def tallied(self, agent: str, session: str | None, since: str, after: int) -> list[Tallied]:
+        query = "tallied_of_agent" if session is None else "tallied_of_session"
+        cells: dict[str, Cell] = {"agent": agent, "since": since, "after": after}
+        if session is not None:
+            cells["session"] = session
+        return [Tallied._make(row) for row in self._all(query, **cells)]
 
     def add_call(self, row: CallRow) -> None:
         self._run("add_call", row._asdict())

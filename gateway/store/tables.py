@@ -18,6 +18,7 @@ from gateway.store.rows import (
     PinRow,
     RevertRow,
     SnapshotRow,
+    Tallied,
 )
 
 
@@ -55,6 +56,11 @@ class Tables(Protocol):
     def rows_changed(self, agent: str, since: str) -> int:
         """By the calls of ``agent`` that came in since then and may have landed; reverts and what
         is known to have had no effect do not count."""
+        ...
+
+    def tallied(self, agent: str, session: str | None, since: str, after: int) -> list[Tallied]:
+        """The calls of ``agent`` with ``ord`` above ``after`` that came in since then, reverts
+        aside, like ones together."""
         ...
 
     def add_call(self, row: CallRow) -> None: ...

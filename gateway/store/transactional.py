@@ -105,8 +105,8 @@ class TransactionalStore(Reading):
         *,
         action: Mapping[str, Json] | None = None,
         reach: Reach | None = None,
-    ) -> None:
-        await self._write(lambda t, now: refusing.refuse(t, now, call, deny, action, reach))
+    ) -> bool:
+        return await self._write(lambda t, now: refusing.refuse(t, now, call, deny, action, reach))
 
     async def hold(
         self,

@@ -69,6 +69,9 @@ def call(id: str, cls: str, **changed: Any) -> dict[str, Any]:
     }
     return {
         "call": id,
+        "state": "succeeded",
+        "effect": "applied",
+        "generation": 1,
         "agent": "demo",
         "session": "s",
         "roles": ["developer"],

@@ -155,3 +155,14 @@ def test_obligations_are_shown_as_far_as_they_are_set() -> None:
         "rehearse": False,
         "redact": ["email"],
     }
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [{"week": {}}, {"hour": {"spend": 1}}, {"hour": {"calls": 1.5}}, {"hour": {"calls": True}}, []],
+)
+def test_counters_that_are_no_counts_do_not_reach_an_engine(counters: Any) -> None:
+    document = samples()[1]
+    assert fault_of(document) is None
+    document["context"]["counters"] = counters
+    assert "counters" in str(fault_of(document))

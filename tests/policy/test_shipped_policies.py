@@ -110,14 +110,20 @@ def test_every_policy_file_has_its_tests() -> None:
     assert {name.replace(".rego", "_test.rego") for name in policies} <= names
 
 
-async def test_the_example_of_the_documentation_loads_and_passes(tmp_path: Path) -> None:
-    rule, its_test = re.findall(r"```rego\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+@pytest.mark.parametrize(("name", "tests"), [("hours", 1), ("pace", 2)])
+async def test_an_example_of_the_documentation_loads_and_passes(
+    tmp_path: Path, name: str, tests: int
+) -> None:
+    text = DOCUMENTATION.read_text()
+    rule, its_test = re.findall(
+        r"```rego\n(.*?)```", text[text.index(f"`{name}.rego`") :], re.DOTALL
+    )[:2]
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
-    (folder / "hours.rego").write_text(rule)
+    (folder / f"{name}.rego").write_text(rule)
     policy = EmbeddedPolicy(folder, deadline_s=5)
     await policy.open()
     before = (await policy.test()).passed
-    await policy.put("hours_test.rego", its_test)
-    assert (await policy.test()).passed == before + 1
+    await policy.put(f"{name}_test.rego", its_test)
+    assert (await policy.test()).passed == before + tests
     await policy.close()
