@@ -32,7 +32,8 @@ class _Clock:
 
 
 class Postgres:
-    """``Engine``. Agents have an unprivileged role with rights on everything in ``public``."""
+    """``Engine``. Agents have an unprivileged role with rights on everything in ``public``; the
+    gateway's own role has what ``holdfast source prepare`` gives it. Neither is a superuser."""
 
     def __init__(self, server: PostgresServer, version: str, folder: Path) -> None:
         self.version = version
@@ -49,11 +50,17 @@ class Postgres:
         self.upstream = PostgresUpstream(
             "app",
             url=server.url(self.database, "agent"),
-            capture_url=server.url(self.database),
+            capture_url=server.url(self.database, "matrix_keeper"),
             environment="test",
             spooler=self._images,
             clock=_Clock(),
         )
+
+    async def prepare(self) -> None:
+        pieces = await self.upstream.prepare(
+            apply=True, include=frozenset(), admin_url=self.server.url(self.database)
+        )
+        assert {piece.state for piece in pieces if piece.unasked} <= {"there", "applied"}, pieces
 
     @property
     def number(self) -> int:
@@ -66,7 +73,10 @@ class Postgres:
         self.server.drop_database(self.database)
 
     def setup(self, sql: str) -> None:
-        self._admin.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self._admin.execute(
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
+            "DROP SCHEMA IF EXISTS unseen CASCADE; ALTER ROLE agent NOBYPASSRLS"
+        )
         self._admin.execute(sql.encode())
         self._admin.execute(
             "GRANT USAGE ON SCHEMA public TO agent;"

@@ -22,6 +22,7 @@ async def postgres(
 ) -> AsyncIterator[Postgres]:
     version = request.node.callspec.params["each_postgres"]
     engine = Postgres(each_postgres, version, tmp_path)
+    await engine.prepare()
     yield engine
     await engine.close()
 

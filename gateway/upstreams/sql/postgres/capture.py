@@ -19,7 +19,15 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import catalog
 from gateway.upstreams.sql.postgres.catalog import Table
 from gateway.upstreams.sql.postgres.extent import Extent, Touched
-from gateway.upstreams.sql.postgres.fitness import Source, Unfit, readable, source, standing, unfit
+from gateway.upstreams.sql.postgres.fitness import (
+    Answer,
+    Source,
+    Unfit,
+    readable,
+    source,
+    standing,
+    unfit,
+)
 from gateway.upstreams.sql.postgres.images import (
     BINARY,
     KIND,
@@ -30,6 +38,7 @@ from gateway.upstreams.sql.postgres.images import (
 )
 from gateway.upstreams.sql.postgres.peek import Budget, Incomplete, Peek, View
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
+from gateway.upstreams.sql.postgres.signing import NotPrepared, Signer, signer
 from gateway.upstreams.sql.postgres.sink import Sink
 
 # A search path that names nothing makes names in values (regclass and such) unambiguous.
@@ -80,6 +89,7 @@ class Capture:
         self._replica = replica
         self._sink = Sink(spool)
         self._hint = hint
+        self._signer: Signer | None = None
 
     async def take(self, extent: Extent, xid: str) -> Captured | Deny:
         """``undo.unavailable`` where exact images or an exact way back cannot be had,
@@ -141,22 +151,36 @@ class Capture:
             if table is None:
                 raise Unfit(f"{touched.resource} is not seen by the capture role.")
             await unfit(self._peer, table, keys, touched=family, replica=self._replica, known=known)
-            own = source(table, own_readable, "agent")
+            own = await self._own_view(table, own_readable, xid)
             peer = source(table, known.readable, "capture")
             images.append(await self._table(touched, table, own, peer, xid, budget))
         return _related(images)
+
+    async def _own_view(self, table: Table, readable: Answer, xid: str) -> View:
+        """As the agents' role, or where that does not see every row, with the gateway's rights."""
+        try:
+            own = source(table, readable, "agent")
+        except Unfit as error:
+            try:
+                self._signer = self._signer or await signer(self._own, self._peer, xid)
+            except NotPrepared as missing:
+                raise Unfit(f"{str(error).rstrip('.')}, or {missing}.") from None
+            return View(
+                session=self._own, source=f"ONLY {table.quoted}", only="", signer=self._signer
+            )
+        return View(session=self._own, source=own.text, only=own.condition)
 
     async def _table(
         self,
         touched: Touched,
         table: Table,
-        own: Source,
+        own: View,
         peer: Source,
         xid: str,
         budget: Budget,
     ) -> TableImage:
         peek = Peek(
-            own=View(session=self._own, source=own.text, only=own.condition),
+            own=own,
             peer=View(session=self._peer, source=peer.text, only=peer.condition),
             table=table,
             touched=touched,

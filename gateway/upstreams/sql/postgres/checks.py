@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from gateway.model import Finding
+from gateway.upstreams.sql.postgres import signing
 from gateway.upstreams.sql.postgres.session import Session
 
 OLDEST = 130000
@@ -82,3 +83,25 @@ async def capture_findings(session: Session, about: str) -> list[Finding]:
             "GRANT SET ON PARAMETER session_replication_role to it (PostgreSQL 15 and later).",
         )
     return findings
+
+
+_HIDDEN = """
+SELECT pg_catalog.string_agg(h.name, ', ') FROM (
+  SELECT c.oid::pg_catalog.regclass::text AS name FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|holdfast_)'
+    AND n.nspname <> 'information_schema' AND pg_catalog.row_security_active(c.oid)
+    AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE')
+  ORDER BY 1 LIMIT 5) h"""
+
+
+async def hidden_findings(agents: Session, capture: Session, about: str) -> list[Finding]:
+    """Tables whose rows agents may write and do not all see, where nobody shows them to us."""
+    (hidden,) = await agents.one(_HIDDEN)
+    if hidden is None or await signing.ready(agents, capture):
+        return []
+    message = (
+        f"Row security hides rows from the agents' role ({hidden}) and nothing shows the gateway "
+        "what a call left there: writes to these tables are refused. The piece own-rows is missing."
+    )
+    return [Finding(level="warning", about=about, message=message)]

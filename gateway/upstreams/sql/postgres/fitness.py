@@ -112,7 +112,7 @@ def source(table: Table, readable: Answer, role: str) -> Source:
     if filtered:
         raise Unfit(
             f"row-level security hides rows of {table.resource} from the {role} role of this "
-            "source; it needs BYPASSRLS for exact images."
+            "source, which needs BYPASSRLS for exact images."
         )
     raise Unfit(
         f"the {role} role of this source may not read {table.resource}; "

@@ -12,6 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composable, Identifier
 
 from gateway.upstreams.sql.postgres.preparing import HOME, SIGNATURE, preparations
+from gateway.upstreams.sql.postgres.signing import READY
+from gateway.upstreams.sql.postgres.signing import preparations as signed_rows
 
 OWN_ROLE = "holdfast"  # the name that is proposed where no capture_url is configured
 _PARAMETERS = 150000  # the first version that grants single settings
@@ -162,6 +164,14 @@ def _capture(names: _Names, version: int) -> list[Wanted]:
             without="Writes to tables with row-level security are refused.",
         ),
         Wanted(
+            id="own-rows",
+            gives="rows that a call left are captured also where row security or missing rights "
+            "hide them from the agents' role, which sees none of them for it",
+            there=READY,
+            statements=signed_rows(agents=names.agents, capture=names.capture),
+            without="Writes to tables that the agents' role does not see whole are refused.",
+        ),
+        Wanted(
             id="capture-temporary",
             gives="reverts may load images into temporary tables",
             there="SELECT pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), "
@@ -300,18 +310,6 @@ def _choices(names: _Names) -> list[Wanted]:
             "pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')))",
             statements=names.each("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC"),
             without="What such functions do needs no right of the agents' role.",
-            unasked=False,
-        ),
-        Wanted(
-            id="agents-rls",
-            gives="agents may write to tables with row-level security, all of whose rows they then "
-            "see: only the gateway's policy binds them there",
-            there="SELECT NOT EXISTS (SELECT " + _USERS_TABLES + " AND c.relrowsecurity) OR EXISTS "
-            "(SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = %(agents)s "
-            "AND (r.rolbypassrls OR r.rolsuper))",
-            statements=[names.one("ALTER ROLE {agents} BYPASSRLS")],
-            without="Writes to tables with row-level security are refused: the agents' role cannot "
-            "show every row that it left.",
             unasked=False,
         ),
     ]

@@ -23,16 +23,17 @@ behind, so that the numbers then differ.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
-from gateway.upstreams.sql.postgres.catalog import Table
+from gateway.upstreams.sql.postgres.catalog import Column, Table
 from gateway.upstreams.sql.postgres.copying import copy_out
 from gateway.upstreams.sql.postgres.extent import Touched
 from gateway.upstreams.sql.postgres.images import BINARY, Rows
 from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.signing import Signer, places
 from gateway.upstreams.sql.postgres.sink import Sink
 
 Row = tuple[str, str]  # ctid, xmin
@@ -54,14 +55,15 @@ class Incomplete(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """How one connection reads one table: its own name, or a partitioned parent that it may
-    read, narrowed to this partition."""
+    read, narrowed to this partition. ``signer``: where it reads with the gateway's rights."""
 
     session: Session
     source: str
     only: str  # a condition, or ""
+    signer: Signer | None = None
 
     async def rows(self, where: str) -> set[Row]:
-        query = f"SELECT x.ctid::text, x.xmin::text FROM {self.source} AS x{self.where(where)}"
+        query = f"SELECT x.ctid::text, x.xmin::text {self.found(where)}"
         return {(ctid, xmin) for ctid, xmin in await self.session.rows(query)}
 
     async def among(self, rows: set[Row]) -> set[Row]:
@@ -75,19 +77,23 @@ class View:
         """How many rows, and their places and the ids of their makers as arrays in text."""
         query = (
             "SELECT count(*), pg_catalog.array_agg(x.ctid)::text, "
-            "pg_catalog.array_agg(DISTINCT x.xmin::text)::text "
-            f"FROM {self.source} AS x{self.where(where)}"
+            f"pg_catalog.array_agg(DISTINCT x.xmin::text)::text {self.found(where)}"
         )
         number, places, makers = await self.session.one(query)
         return int(number), places or "{}", makers or "{}"
 
     async def any(self, where: str) -> bool:
-        query = f"SELECT EXISTS (SELECT FROM {self.source} AS x{self.where(where)})"
+        query = f"SELECT EXISTS (SELECT {self.found(where)})"
         return bool((await self.session.one(query))[0])
 
-    def where(self, condition: str) -> str:
+    def found(self, condition: str, columns: Sequence[Column] = ()) -> str:
+        """FROM what, and WHERE: rows ``x`` with their system columns and at least ``columns``."""
         both = " AND ".join(c for c in (self.only, condition) if c)
-        return f" WHERE {both}" if both else ""
+        found = f"FROM {self.source} AS x{f' WHERE {both}' if both else ''}"
+        if self.signer is None:
+            return found
+        selected, typed = places(columns)
+        return f"FROM {self.signer.rows(f'SELECT {selected} {found}', typed)}"
 
 
 @dataclass
@@ -145,9 +151,7 @@ class Peek:
                 return rows
         if self._unique:
             within = await self._made_within()
-            (there,) = await self.own.session.one(
-                f"SELECT count(*) FROM {self.own.source} AS x{self.own.where(within)}"
-            )
+            (there,) = await self.own.session.one(f"SELECT count(*) {self.own.found(within)}")
             if there == counted:
                 rows = await self._copy(self.own, within)
                 if rows.count == counted:
@@ -158,8 +162,8 @@ class Peek:
         """The condition of versions made by us or within our savepoints, whose ids are others: of
         transactions that are still in progress, ``own`` sees none but its own."""
         found = await self.own.session.rows(
-            f"SELECT q.id FROM (SELECT DISTINCT x.xmin::text AS id FROM {self.own.source} AS x"
-            f"{self.own.where(self._recent('xmin'))}) AS q "
+            "SELECT q.id FROM (SELECT DISTINCT x.xmin::text AS id "
+            f"{self.own.found(self._recent('xmin'))}) AS q "
             "WHERE pg_catalog.pg_xact_status(q.id::pg_catalog.xid8) = 'in progress'"
         )
         ids = ",".join(id for (id,) in found)
@@ -182,12 +186,12 @@ class Peek:
             f"{self.table.oid}::oid) / pg_catalog.current_setting('block_size')::int8"
             f" - {_TAIL + counted}))::pg_catalog.tid)"
         )
-        parts = [f"SELECT {self._columns} FROM {own.source} AS x"
-                 f"{own.where(f'{exact} AND x.ctid >= {tail}')}"]  # fmt: skip
+        stored = self.table.stored
+        parts = [f"SELECT {self._columns} {own.found(f'{exact} AND x.ctid >= {tail}', stored)}"]
         if pages:
             beside = f"x.ctid = ANY('{_lines(pages)}'::pg_catalog.tid[])"
-            parts.append(f"SELECT {self._columns} FROM {own.source} AS x"
-                         f"{own.where(f'{exact} AND {beside} AND x.ctid < {tail}')}")  # fmt: skip
+            before = f"{exact} AND {beside} AND x.ctid < {tail}"
+            parts.append(f"SELECT {self._columns} {own.found(before, stored)}")
         draft = bytearray()
         copied = await copy_out(
             own.session,
@@ -289,7 +293,7 @@ class Peek:
 
     async def _copy(self, view: View, where: str) -> Rows:
         at = self.sink.size
-        query = f"SELECT {self._columns} FROM {view.source} AS x{view.where(where)}"
+        query = f"SELECT {self._columns} {view.found(where, self.table.stored)}"
         copied = await copy_out(
             view.session,
             query,

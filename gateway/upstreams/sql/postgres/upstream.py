@@ -153,8 +153,9 @@ class PostgresUpstream:
                     replace(finding, about=about)
                     for finding in await role_findings(session.connection)
                 ]
-            async with self._peers.session() as session:
-                findings += await checks.capture_findings(session, about)
+                async with self._peers.session() as peer:
+                    findings += await checks.capture_findings(peer, about)
+                    findings += await checks.hidden_findings(session, peer, about)
         except UpstreamError as error:
             return [Finding(level="error", about=about, message=error.detail)]
         except psycopg.Error as error:

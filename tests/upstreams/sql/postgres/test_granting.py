@@ -35,6 +35,11 @@ CREATE TABLE parted(id int, v text) PARTITION BY RANGE (id);
 CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (10);
 CREATE TABLE parted_high PARTITION OF parted DEFAULT;
 CREATE TABLE bare(v text);
+CREATE SCHEMA unseen; CREATE TABLE unseen.log(what text, n numeric(4, 1));
+CREATE TABLE doors(id int);
+CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+  $$ BEGIN INSERT INTO unseen.log VALUES ('door', new.id); RETURN new; END $$;
+CREATE TRIGGER told AFTER INSERT ON doors FOR EACH ROW EXECUTE FUNCTION told();
 INSERT INTO people SELECT i, 'p' || i FROM generate_series(1, 9) i;
 INSERT INTO orders SELECT i, 1 + i % 9, 'w' FROM generate_series(1, 20) i;
 INSERT INTO secured SELECT i, 'v' || i FROM generate_series(1, 9) i;
@@ -49,6 +54,7 @@ SHAPES = [
     "UPDATE parted SET id = 30 WHERE id = 5",
     "DELETE FROM bare WHERE v = 'same'",
     "INSERT INTO people VALUES (50, 'new')",
+    "INSERT INTO doors VALUES (3)",
 ]
 
 
@@ -88,7 +94,8 @@ def target(postgres_server: PostgresServer) -> PostgresServer:
 async def fresh(case: Case) -> AsyncIterator[Prepared]:
     case.clear()
     case.admin.execute(
-        "REVOKE ALL ON SCHEMA public FROM PUBLIC; DROP SCHEMA IF EXISTS holdfast_quarantine CASCADE"
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC; DROP SCHEMA IF EXISTS unseen CASCADE;"
+        "DROP SCHEMA IF EXISTS holdfast_quarantine, holdfast_rows CASCADE"
     )
     case.admin.execute(SCHEMA)
     number = next(_runs)
@@ -120,10 +127,10 @@ async def test_the_plan_changes_nothing_and_names_no_password(fresh: Prepared) -
 async def test_what_is_applied_is_there_and_applying_again_changes_nothing(
     fresh: Prepared,
 ) -> None:
-    first = await fresh.prepare("agents-rls", "functions-public")
+    first = await fresh.prepare("functions-public")
     assert {piece.state for piece in first.values()} <= {"applied", "there"}, first
     assert first["capture-triggers"].state == "applied"
-    again = await fresh.prepare("agents-rls", "functions-public")
+    again = await fresh.prepare("functions-public")
     assert {piece.state for piece in again.values()} == {"there"}
     secret = fresh.case.admin.execute(
         "SELECT rolpassword FROM pg_authid WHERE rolname = %s", (fresh.capture,)
@@ -183,11 +190,11 @@ async def did(upstream: PostgresUpstream, sql: str) -> Deny | None:
 
 def rows_of(case: Case) -> dict[str, list[bytes]]:
     """What is the agents', not what the preparation keeps beside it."""
-    return {n: r for n, r in case.dump().items() if not n.startswith("holdfast_quarantine.")}
+    return {n: r for n, r in case.dump().items() if not n.startswith("holdfast_")}
 
 
 async def test_with_the_preparation_alone_every_shape_is_exact(fresh: Prepared) -> None:
-    await fresh.prepare("agents-rls")
+    await fresh.prepare()
     upstream = fresh.upstream()
     before = rows_of(fresh.case)
     for sql in SHAPES:
@@ -201,7 +208,13 @@ async def test_with_the_preparation_alone_every_shape_is_exact(fresh: Prepared) 
     ("piece", "taken", "sql", "named"),
     [
         ("capture-rls", "ALTER ROLE {capture} NOBYPASSRLS", SHAPES[2], "BYPASSRLS"),
-        ("agents-rls", "ALTER ROLE {agents} NOBYPASSRLS", SHAPES[2], "row-level security"),
+        ("own-rows", "DROP SCHEMA holdfast_rows CASCADE", SHAPES[2], "row-level security"),
+        (
+            "own-rows",
+            "DROP TABLE holdfast_rows.keys; REVOKE ALL ON SCHEMA unseen FROM {agents}",
+            SHAPES[7],
+            "may not read",
+        ),
         (
             "capture-triggers",
             "REVOKE SET ON PARAMETER session_replication_role FROM {capture}",
@@ -239,7 +252,7 @@ async def test_with_the_preparation_alone_every_shape_is_exact(fresh: Prepared) 
 async def test_without_a_piece_what_needs_it_is_refused_by_name(
     fresh: Prepared, piece: str, taken: str, sql: str, named: str
 ) -> None:
-    await fresh.prepare("agents-rls")
+    await fresh.prepare()
     admin = fresh.case.admin
     admin.execute("CREATE TABLE made(id int); INSERT INTO made VALUES (1)")
     admin.execute(f"ALTER TABLE made OWNER TO {fresh.agents}")
@@ -259,7 +272,7 @@ async def test_without_a_piece_what_needs_it_is_refused_by_name(
     assert named in refused.detail
     assert rows_of(fresh.case) == before
     admin.execute(f"GRANT TEMPORARY ON DATABASE {fresh.case.database} TO PUBLIC")
-    assert (await fresh.prepare("agents-rls"))[piece].state in ("applied", "there")
+    assert (await fresh.prepare())[piece].state in ("applied", "there")
 
 
 async def test_a_database_that_cannot_be_asked_is_an_error(fresh: Prepared) -> None:
