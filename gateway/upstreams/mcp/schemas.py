@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
@@ -14,8 +14,12 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from gateway.model import Json
+from gateway.upstreams.mcp.keywords import BUDGET, Budget, TooCostly, bounded
+from gateway.upstreams.mcp.patterns import PatternUnusable, pattern
 
 _COMBINING = ("allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "dependentSchemas")
+_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_DATA = ("const", "enum", "default", "examples")  # values, not schemas
 _SHOWN = 200
 
 
@@ -34,19 +38,29 @@ class ArgumentCheck:
             raise SchemaUnusable(f"the schema refers to {outside[:_SHOWN]!r}, which is not in it")
         kind = validator_for(schema, default=Draft202012Validator)
         try:
-            kind.check_schema(schema)
+            for text in _patterns(schema):
+                _compiled(text)
+            # What a regular expression is, the engine that matches it says.
+            kind.check_schema(schema, format_checker=FormatChecker(()))  # type: ignore[call-arg] # there since jsonschema 4.18
         except (SchemaError, RecursionError) as error:
             message = getattr(error, "message", "it is nested too deeply")
             raise SchemaUnusable(f"the schema is not valid: {message[:_SHOWN]}") from None
         # An empty registry: a reference that is not in the schema is an error, never a request.
-        self._validator: Validator = kind(_closed(schema, kind), registry=Registry())
+        self._validator: Validator = bounded(kind)(_closed(schema, kind), registry=Registry())
 
     def fault(self, arguments: Mapping[str, Json]) -> str | None:
         """What is wrong with ``arguments``, for the agent to mend, or ``None``."""
+        token = BUDGET.set(Budget())
         try:
             error: ValidationError | None = best_match(self._validator.iter_errors(arguments))
         except (Unresolvable, RecursionError):
             return "the tool's schema cannot be applied"
+        except TooCostly:
+            return "they are too many, or the tool's schema takes too long to apply"
+        except PatternUnusable as unusable:
+            return str(unusable)
+        finally:
+            BUDGET.reset(token)
         if error is None:
             return None
         at = "".join(f"[{part!r}]" for part in error.absolute_path)
@@ -65,15 +79,45 @@ def _closed(schema: Mapping[str, Json], kind: Any) -> dict[str, Json]:
     return dict(schema)  # the older drafts cannot look into what is combined
 
 
+def _compiled(text: Json) -> None:
+    if not isinstance(text, str):
+        raise SchemaUnusable("a pattern of the schema is not a text")
+    try:
+        pattern(text)
+    except PatternUnusable as unusable:
+        raise SchemaUnusable(
+            f"the pattern {text[:_SHOWN]!r} of the schema cannot be matched safely: {unusable}"
+        ) from None
+
+
+def _patterns(schema: Json) -> Iterator[Json]:
+    """The regular expressions of the schema."""
+    for part in _parts(schema):
+        if "pattern" in part:
+            yield part["pattern"]
+        named = part.get("patternProperties")
+        yield from named if isinstance(named, dict) else ()
+
+
 def _outside(schema: Json) -> Iterator[str]:
     """References that lead out of the schema."""
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                if not value.startswith("#"):
-                    yield value
-            elif key not in ("const", "enum", "default", "examples"):
-                yield from _outside(value)
-    elif isinstance(schema, list):
+    for part in _parts(schema):
+        for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+            if isinstance(part.get(key), str) and not part[key].startswith("#"):
+                yield part[key]
+
+
+def _parts(schema: Json) -> Iterator[Mapping[str, Json]]:
+    """The schema and all schemas in it, also under keywords that nobody knows: a reference may
+    lead there."""
+    if isinstance(schema, list):
         for member in schema:
-            yield from _outside(member)
+            yield from _parts(member)
+    elif isinstance(schema, dict):
+        yield schema
+        for key, value in schema.items():
+            if key in _BY_NAME and isinstance(value, dict):
+                for member in value.values():
+                    yield from _parts(member)
+            elif key not in _DATA:
+                yield from _parts(value)
