@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gateway.config import Config, EncryptionSettings, SnapshotSettings, key_bytes
+from gateway.config import (
+    Config,
+    EncryptionSettings,
+    SnapshotSettings,
+    SourceSettings,
+    key_bytes,
+)
 from gateway.errors import StoreUnavailable
-from gateway.interfaces import Clock
+from gateway.interfaces import Clock, Spooler
 from gateway.model import Finding
 from gateway.store.buckets import BucketShelf
 from gateway.store.images import Images
 from gateway.store.sealing import Keys, missing
 from gateway.store.shelves import FolderShelf, Shelf
 from gateway.store.sqlite import keys_in_use
+from gateway.upstreams.sql.postgres.grants import Logins
+from gateway.upstreams.sql.postgres.imageplace import TableShelf
 from gateway.upstreams.sql.sqlite.upstream import SqliteUpstream
 
 
-def images_of(settings: SnapshotSettings, clock: Clock) -> Images:
+def images_of(
+    settings: SnapshotSettings, clock: Clock, sources: Mapping[str, SourceSettings] | None = None
+) -> Images:
     shelf: Shelf = FolderShelf(Path(settings.path))
     if settings.url is not None:
         shelf = BucketShelf(settings.url, endpoint=settings.endpoint, clock=clock)
@@ -25,7 +35,23 @@ def images_of(settings: SnapshotSettings, clock: Clock) -> Images:
         shelf,
         inline_bytes=settings.inline_bytes,
         keys=keys_of(settings.encryption),
+        elsewhere=dict(_in_targets(sources or {})),
     )
+
+
+def _in_targets(sources: Mapping[str, SourceSettings]) -> Iterator[tuple[str, Shelf]]:
+    """By source, the schemas of targets that images are configured to lie in."""
+    for name, source in sources.items():
+        if source.images_schema is None or source.capture_url is None:
+            continue
+        url, own = source.url.get_secret_value(), source.capture_url.get_secret_value()
+        agents = Logins.of(url, own).agents
+        yield name, TableShelf(name, url=own, schema=source.images_schema, agents=agents)
+
+
+def spooler_of(images: Images, name: str, source: SourceSettings) -> Spooler:
+    """Where the source's images go."""
+    return images if source.images_schema is None else images.at(name)
 
 
 def keys_of(settings: EncryptionSettings) -> Keys | None:

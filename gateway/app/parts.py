@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ulid import ULID
 
-from gateway.app.imaging import SourceRemains, images_of
+from gateway.app.imaging import SourceRemains, images_of, spooler_of
 from gateway.app.servers import mcp_upstreams
 from gateway.app.tools import http_tools
 from gateway.config import Config, FreezeWindow, ScopeSettings, SourceSettings
@@ -38,6 +38,7 @@ from gateway.purging import Purger
 from gateway.recovery import Recovery
 from gateway.rehearsing import Rehearsals
 from gateway.revert import Reverter
+from gateway.store.images import Images
 from gateway.store.sqlite import SqliteStore
 from gateway.surfaces.uploads import Shelf
 from gateway.upstreams.mcp.upstream import McpUpstream
@@ -91,7 +92,8 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     """Makes every part and gives it its collaborators. Opens and connects nothing."""
     clock = clock or SystemClock()
     timing, policy = _timing(config), _policy(config)
-    images, remains = images_of(config.snapshots, clock), SourceRemains()
+    images = images_of(config.snapshots, clock, config.sources)
+    remains = SourceRemains()
     path = Path(config.store.path)
     store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
     sources = _sources(config, images, clock, probe)
@@ -189,9 +191,9 @@ def _policy(config: Config) -> EmbeddedPolicy | OpaPolicy:
     return EmbeddedPolicy(Path(config.policy.path), deadline_s=deadline_s)
 
 
-def _sources(config: Config, spooler: Spooler, clock: Clock, probe: Probe) -> Mapping[str, Source]:
+def _sources(config: Config, images: Images, clock: Clock, probe: Probe) -> Mapping[str, Source]:
     return {
-        name: _source(name, settings, config, spooler, clock, probe)
+        name: _source(name, settings, config, spooler_of(images, name, settings), clock, probe)
         for name, settings in config.sources.items()
     }
 
@@ -263,6 +265,7 @@ def _server(
         labels=settings.labels,
         limits=limits,
         allowed_functions=frozenset(settings.functions),
+        images_schema=settings.images_schema,
         spooler=spooler,
         clock=clock,
         probe=probe,

@@ -29,6 +29,14 @@ async def shared_places(config: Config, sources: Mapping[str, object]) -> list[F
     if level is None:
         return []
     found: list[Finding] = []
+    for name, settings in config.sources.items():
+        if settings.images_schema is not None:
+            message = (
+                f"images of {name} lie in its own database (images_schema): what destroys that "
+                "database destroys its way back too. Leave images_schema out, or set "
+                "snapshots.same_place to allow."
+            )
+            found.append(Finding(level=level, about=f"source {name}", message=message))
     for name, source in sources.items():
         data = await source.place() if isinstance(source, Placed) else None
         if data is None:

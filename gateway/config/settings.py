@@ -27,6 +27,7 @@ from gateway.config.values import (
     Duration,
     Function,
     HttpUrl,
+    ImagesSchema,
     Name,
     Seconds,
     Share,
@@ -237,6 +238,8 @@ class SourceSettings(Settings):
     """Free names for policies."""
     functions: tuple[Function, ...] = ()
     """PostgreSQL: own functions without side effects that agents may call."""
+    images_schema: Annotated[ImagesSchema | None, BlankIsNone] = None
+    """PostgreSQL: a schema of this database for its images, which are then lost with it."""
     seed: Literal["shop"] | None = None
     """`shop` fills a missing SQLite file with demo data."""
 
@@ -260,6 +263,8 @@ class SourceSettings(Settings):
             raise ValueError("capture_url must name the database that url names")
         if self.kind == "mariadb" and self.functions:
             raise ValueError("functions is for PostgreSQL sources: MariaDB's are never vouched for")
+        if self.images_schema is not None and (self.kind != "postgresql" or not self.capture_url):
+            raise ValueError("images_schema is for PostgreSQL sources with a capture_url")
         return self
 
 

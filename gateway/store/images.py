@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import hashlib
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import zstandard
 
 from gateway.errors import ImageDamaged, SnapshotFailed, StoreUnavailable
-from gateway.interfaces import SpoolFull
+from gateway.interfaces import Spool, Spooler, SpoolFull
 from gateway.model import Spooled, Undo
 from gateway.store.sealing import Keys, Sealer, missing, opened
 from gateway.store.shelves import Shelf, Slot
@@ -40,7 +41,8 @@ class Known:
 class Images:
     """``interfaces.Spooler``, and what the store itself does with images. Those over
     ``inline_bytes`` become files on ``shelf``; without one every image stays in its row. With
-    ``keys`` every new image is encrypted, wherever it stays."""
+    ``keys`` every new image is encrypted, wherever it stays. ``elsewhere``: other shelves by
+    place, which the names of their files begin with (see ``at``)."""
 
     def __init__(
         self,
@@ -48,8 +50,10 @@ class Images:
         *,
         inline_bytes: int = INLINE_BYTES,
         keys: Keys | None = None,
+        elsewhere: Mapping[str, Shelf] | None = None,
     ) -> None:
         self._shelf = shelf
+        self._elsewhere = dict(elsewhere or {})
         self._inline_bytes = inline_bytes
         self.keys = keys
         self._spools: dict[str, _Spool] = {}  # finished, and nobody asked for a permit yet
@@ -60,26 +64,40 @@ class Images:
         without = [id for id in (await known()).keys if self.keys is None or id not in self.keys]
         if without:
             raise missing(sorted(without))
+        for other in self._elsewhere.values():
+            # A target that is down stops no start; what is left over there is swept at another.
+            with contextlib.suppress(OSError):
+                await self._sweep(other, known)
         shelf = self._shelf
         if shelf is None:
-            if (await known()).files:
+            if any("/" not in file for file in (await known()).files):
                 raise StoreUnavailable("There are images in files, but no place for them.")
             return
         try:
-            await asyncio.to_thread(shelf.open)
-            # In this order: a file that is idle now gets no row any more, or has it already.
-            idle = await asyncio.to_thread(shelf.idle)
-            for name in set(idle) - (await known()).files:
-                await asyncio.to_thread(shelf.remove, name)
+            await self._sweep(shelf, known)
         except OSError as error:
             raise StoreUnavailable(f"The place for images cannot be used: {error}.") from error
 
+    async def _sweep(self, shelf: Shelf, known: Callable[[], Awaitable[Known]]) -> None:
+        await asyncio.to_thread(shelf.open)
+        # In this order: a file that is idle now gets no row any more, or has it already.
+        idle = await asyncio.to_thread(shelf.idle)
+        for name in set(idle) - (await known()).files:
+            await asyncio.to_thread(shelf.remove, name)
+
     # --- in
 
+    def at(self, place: str) -> Spooler:
+        """For a source whose images lie in a place of their own."""
+        return _Elsewhere(self, self._elsewhere[place])
+
+    def spool(self, *, most: int) -> AbstractContextManager[_Spool]:
+        return self.spooling(self._shelf, most=most)
+
     @contextlib.contextmanager
-    def spool(self, *, most: int) -> Iterator[_Spool]:
+    def spooling(self, shelf: Shelf | None, *, most: int) -> Iterator[_Spool]:
         sealer = None if self.keys is None else Sealer()
-        spool = _Spool(self._shelf, self._inline_bytes, most, sealer, self._spools)
+        spool = _Spool(shelf, self._inline_bytes, most, sealer, self._spools)
         try:
             yield spool
         finally:
@@ -141,23 +159,43 @@ class Images:
     def _packed(self, stored: Spooled) -> Iterator[bytes]:
         if stored.inline is not None:
             return iter((stored.inline,))
-        if stored.file is None or self._shelf is None:
-            raise ImageDamaged("The stored image is missing.")
-        return self._shelf.read(stored.file)
+        shelf = None if stored.file is None else self._shelf_of(stored.file)
+        if stored.file is None or shelf is None:
+            raise ImageDamaged("The stored image is missing, or its place is not configured.")
+        return shelf.read(stored.file)
+
+    def _shelf_of(self, file: str) -> Shelf | None:
+        place = file.rpartition("/")[0]
+        return self._elsewhere.get(place) if place else self._shelf
 
     # --- out
 
     async def remove(self, file: str) -> None:
         """Looks for the file afterwards: raises ``StoreUnavailable`` unless it is gone."""
-        if self._shelf is None:
+        shelf = self._shelf_of(file)
+        if shelf is None:
             raise StoreUnavailable(f"There is no place that could hold {file!r}.")
         try:
-            await asyncio.to_thread(self._shelf.remove, file)
-            left = await asyncio.to_thread(self._shelf.holds, file)
+            await asyncio.to_thread(shelf.remove, file)
+            left = await asyncio.to_thread(shelf.holds, file)
         except OSError as error:
             raise StoreUnavailable(f"An image could not be removed: {error}.") from error
         if left:
             raise StoreUnavailable("An image was removed, but is still there.")
+
+
+class _Elsewhere:
+    """``interfaces.Spooler`` that puts what is new on one of the other shelves."""
+
+    def __init__(self, images: Images, shelf: Shelf) -> None:
+        self._images = images
+        self._shelf = shelf
+
+    def spool(self, *, most: int) -> AbstractContextManager[Spool]:
+        return self._images.spooling(self._shelf, most=most)
+
+    def read(self, undo: Undo) -> Iterator[bytes]:
+        return self._images.read(undo)
 
 
 class _Spool:

@@ -9,17 +9,19 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.app import Parts, assemble, check, opened
 from gateway.app.imaging import keys_of
-from gateway.config import Config, parse
+from gateway.config import Config, SourceSettings, parse
 from gateway.errors import StoreUnavailable
 from gateway.lifecycle import State
 from gateway.model import Reply, Subject, Surface
 from gateway.revert import RevertRequest
 from tests.fixtures.fakes import a_call
 from tests.fixtures.object_store import ObjectStore
+from tests.fixtures.postgres_server import PostgresServer
 from tests.fixtures.serving import environment
 
 OLD, NEW = (base64.b64encode(bytes(range(n, n + 32))).decode() for n in (1, 99))
@@ -191,3 +193,49 @@ async def test_images_in_an_object_store_take_back_and_without_it_nothing_happen
         assert failed.effect == "none"
         assert (await sent(parts, "SELECT count(*) FROM customers")).outcome == before.outcome
         object_store.client.create_bucket(Bucket="images")
+
+
+async def test_images_in_the_target_are_prepared_for_used_and_deleted(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    database = postgres_server.create_database()
+    admin_url = postgres_server.url(database)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("CREATE TABLE customers(id int PRIMARY KEY, email text)")
+        admin.execute(
+            "INSERT INTO customers SELECT i, %s || i FROM generate_series(1, 900) i", (CANARY,)
+        )
+    made = config(tmp_path, ONLY_OLD)
+    source = SourceSettings.model_validate(
+        {
+            "url": postgres_server.url(database, "imaging_agents"),
+            "capture_url": postgres_server.url(database, "imaging_keeper"),
+            "images_schema": "holdfast_images",
+        }
+    )
+    parts = assemble(made.model_copy(update={"sources": {"shop": source}}))
+    async with opened(parts):
+        pieces = await parts.sources["shop"].prepare(  # type: ignore[attr-defined]
+            apply=True, include=frozenset(), admin_url=admin_url
+        )
+        assert {p.state for p in pieces if p.id == "images-schema"} == {"applied"}
+        again = await parts.sources["shop"].prepare(  # type: ignore[attr-defined]
+            apply=False, include=frozenset(), admin_url=admin_url
+        )
+        assert {p.state for p in again if p.id == "images-schema"} == {"there"}
+        said = " ".join(f.message for f in await check(parts.config))
+        assert "cannot hold images" not in said
+        call = await run(parts, "DELETE FROM customers")
+        [info], _ = await parts.store.snapshots()
+        assert info.place == "file"
+        assert await asyncio.to_thread(holding, tmp_path / "snapshots", "") == []
+        with psycopg.connect(admin_url) as admin:
+            query = "SELECT sum(octet_length(bytes)) > 1000 FROM holdfast_images.parts"
+            assert admin.execute(query).fetchone() == (True,)
+        assert await reverted(parts, call) == "reverted"
+        for info in (await parts.store.snapshots())[0]:
+            assert await parts.store.delete_snapshot(info.id, by="ann")
+        with psycopg.connect(admin_url) as admin:
+            assert admin.execute("SELECT count(*) FROM customers").fetchone() == (900,)
+            assert admin.execute("SELECT count(*) FROM holdfast_images.parts").fetchone() == (0,)
+    postgres_server.drop_database(database)

@@ -107,6 +107,19 @@ async def test_a_source_that_is_not_here_shares_no_place(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("same_place", "level"), [("refuse", "error"), ("warn", "warning"), ("allow", None)]
+)
+async def test_images_inside_the_target_are_told_of_although_they_were_asked_for(
+    tmp_path: Path, same_place: str, level: str | None
+) -> None:
+    made = settings(tmp_path, same_place)
+    source = made.sources["shop"].model_copy(update={"images_schema": "holdfast_images"})
+    found = await shared_places(made.model_copy(update={"sources": {"shop": source}}), {})
+    assert [f.level for f in found] == ([] if level is None else [level])
+    assert all("images_schema" in f.message for f in found)
+
+
 async def test_when_the_target_is_gone_every_row_of_the_way_back_is_there(tmp_path: Path) -> None:
     home, target = tmp_path / "home", tmp_path / "target"
     home.mkdir()

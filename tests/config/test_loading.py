@@ -158,3 +158,19 @@ def test_a_byte_order_mark_is_let_be(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_bytes(b"\xef\xbb\xbf" + LEAST.encode())
     assert load(file, ENVIRON).server.port == 8400
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{url: 'sqlite:///a.db', images_schema: holdfast_images}", "PostgreSQL"),
+        ("{url: 'postgresql://h/d', images_schema: holdfast_images}", "capture_url"),
+        ("{url: 'mysql://h/d', capture_url: 'mysql://h/d', images_schema: holdfast_images}",
+         "PostgreSQL"),
+        ("{url: 'postgresql://h/d', capture_url: 'postgresql://k@h/d', images_schema: public}",
+         "holdfast_images"),
+    ],
+)  # fmt: skip
+def test_a_schema_for_images_needs_a_database_and_a_role_for_it(source: str, said: str) -> None:
+    [fault] = faults_of(f"{LEAST}sources:\n  a: {source}\n")
+    assert said in str(fault)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from gateway.model import Finding
-from gateway.upstreams.sql.postgres import signing
+from gateway.upstreams.sql.postgres import imageplace, signing
 from gateway.upstreams.sql.postgres.session import Session
 
 OLDEST = 130000
@@ -104,4 +104,15 @@ async def hidden_findings(agents: Session, capture: Session, about: str) -> list
         f"Row security hides rows from the agents' role ({hidden}) and nothing shows the gateway "
         "what a call left there: writes to these tables are refused. The piece own-rows is missing."
     )
+    return [Finding(level="warning", about=about, message=message)]
+
+
+async def images_findings(
+    capture: Session, about: str, schema: str | None, agents: str
+) -> list[Finding]:
+    """``schema``: where images of this source are configured to lie in its own database."""
+    why = None if schema is None else await imageplace.unfit(capture, schema, agents)
+    if why is None:
+        return []
+    message = f"The schema {schema} cannot hold images: {why}. Writes with large images fail."
     return [Finding(level="warning", about=about, message=message)]

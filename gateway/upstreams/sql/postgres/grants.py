@@ -9,8 +9,9 @@ from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
+from gateway.upstreams.sql.postgres import imageplace
 from gateway.upstreams.sql.postgres.preparing import HOME, SIGNATURE, preparations
 from gateway.upstreams.sql.postgres.signing import READY
 from gateway.upstreams.sql.postgres.signing import preparations as signed_rows
@@ -35,9 +36,10 @@ class Logins:
     agents_password: str | None
     capture: str | None
     capture_password: str | None
+    images_schema: str | None = None
 
     @classmethod
-    def of(cls, url: str, capture_url: str | None) -> Logins:
+    def of(cls, url: str, capture_url: str | None, images_schema: str | None = None) -> Logins:
         agents = conninfo_to_dict(url)
         own = {} if capture_url is None else conninfo_to_dict(capture_url)
         return cls(
@@ -45,6 +47,7 @@ class Logins:
             agents_password=_text(agents.get("password")),
             capture=None if capture_url is None else str(own.get("user") or "postgres"),
             capture_password=_text(own.get("password")),
+            images_schema=images_schema,
         )
 
     def __repr__(self) -> str:
@@ -74,6 +77,8 @@ async def wanted_of(connection: psycopg.AsyncConnection, logins: Logins) -> list
     there = [str(schema) for (schema,) in rows]
     names = _Names(logins, connection.info.dbname, there)
     found = [*_logins(names), *_capture(names, version), *_schema_changes(names)]
+    if logins.images_schema is not None:
+        found.append(_images(names, logins.images_schema))
     return [*found, *_choices(names)]
 
 
@@ -293,6 +298,17 @@ def _schema_changes(names: _Names) -> list[Wanted]:
             without="DROP is refused: nothing could be put back.",
         ),
     ]
+
+
+def _images(names: _Names, schema: str) -> Wanted:
+    # Agents' names are parameters there; the schema's is the operator's own, letters only.
+    return Wanted(
+        id="images-schema",
+        gives="images lie in this database, out of reach of the agents' role",
+        there=imageplace.THERE.replace("%(schema)s", Literal(schema).as_string()),
+        statements=imageplace.preparations(schema=schema, capture=names.capture),
+        without="Writes whose images are too large for the store fail.",
+    )
 
 
 def _choices(names: _Names) -> list[Wanted]:

@@ -75,7 +75,8 @@ class PostgresUpstream:
 
     ``url`` is the role that agents' statements run as; ``capture_url`` the gateway's own, for
     images and reverts (default: ``url``). ``allowed_functions``: schema-qualified names of
-    functions that the operator vouches for. Neither URL appears in errors or findings.
+    functions that the operator vouches for. ``images_schema``: where ``spooler`` keeps images in
+    this database. Neither URL appears in errors or findings.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class PostgresUpstream:
         labels: Mapping[str, str] | None = None,
         limits: SqlLimits | None = None,
         allowed_functions: frozenset[str] = frozenset(),
+        images_schema: str | None = None,
         spooler: Spooler,
         clock: Clock,
         probe: Probe = no_probe,
@@ -113,6 +115,7 @@ class PostgresUpstream:
             idle=statement + _THINKING_S,
         )
         self._urls = (url, capture_url)
+        self._logins = Logins.of(url, capture_url, images_schema)
         own = capture_url or url
         # Separate pools: a capture never waits for a connection that an attempt holds.
         self._agents = Pool(name, url, size=_AGENTS, timeouts=agents, search_path=None)
@@ -156,6 +159,8 @@ class PostgresUpstream:
                 async with self._peers.session() as peer:
                     findings += await checks.capture_findings(peer, about)
                     findings += await checks.hidden_findings(session, peer, about)
+                    schema, agents = self._logins.images_schema, self._logins.agents
+                    findings += await checks.images_findings(peer, about, schema, agents)
         except UpstreamError as error:
             return [Finding(level="error", about=about, message=error.detail)]
         except psycopg.Error as error:
@@ -172,7 +177,7 @@ class PostgresUpstream:
         url, capture_url = self._urls
         return await granting.prepared(
             admin_url or capture_url or url,
-            Logins.of(url, capture_url),
+            self._logins,
             apply=apply,
             include=include,
             source=self._name,
