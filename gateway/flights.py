@@ -93,22 +93,31 @@ class Flights:
 async def held(store: CallStore, running: Running, lease: timedelta) -> AsyncIterator[None]:
     """Renews the lease of a running call until the context is left, so that recovery takes over
     only what nobody works on."""
-    keeper = asyncio.create_task(_renewing(store, running, lease), name=f"lease of {running}")
+    pause = lease.total_seconds() / 3
+    keepers: list[asyncio.Task[None]] = []
+
+    def keep() -> None:
+        keepers.append(asyncio.create_task(_renewing(store, running, lease, pause)))
+
+    # Most calls are over before the first renewal is due: only then is there a task.
+    due = asyncio.get_running_loop().call_later(pause, keep)
     try:
         yield
     finally:
-        keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
+        due.cancel()
+        for keeper in keepers:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
 
 
-async def _renewing(store: CallStore, running: Running, lease: timedelta) -> None:
+async def _renewing(store: CallStore, running: Running, lease: timedelta, pause: float) -> None:
     mine = True
     while mine:
-        await asyncio.sleep(lease.total_seconds() / 3)
         # A store that is away now may be back before the lease ends.
         with suppress(StoreUnavailable):
             mine = await store.renew(running, lease=lease)
+        await asyncio.sleep(pause)
 
 
 def clear_cancellation() -> None:

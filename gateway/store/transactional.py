@@ -59,6 +59,7 @@ from gateway.store.cells import approval_of, snapshot_of, stamp
 from gateway.store.images import Images
 from gateway.store.reading import Reading
 from gateway.store.rows import SnapshotRow
+from gateway.store.standing import Standing
 from gateway.store.tables import Tables
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ class TransactionalStore(Reading):
         self._approval_ttl = approval_ttl
         self._remains = remains
         self._probe = probe
+        self._standing = Standing()
 
     @abstractmethod
     async def _write(self, op: Callable[[Tables, datetime], T]) -> T:
@@ -234,13 +236,21 @@ class TransactionalStore(Reading):
     # --- freezes and approvals
 
     async def freeze(self, freeze: Freeze) -> Frozen:
-        return await self._write(lambda t, now: freezing.freeze(t, now, freeze))
+        write = self._write(lambda t, now: freezing.freeze(t, now, freeze))
+        return await self._standing.changed_by(write)
 
     async def lift(self, id: str, *, by: str) -> Freeze | None:
-        return await self._write(lambda t, now: freezing.lift(t, now, id, by))
+        return await self._standing.changed_by(
+            self._write(lambda t, now: freezing.lift(t, now, id, by))
+        )
 
     async def freezes(self, *, lifted: bool = False) -> list[Freeze]:
-        return await self._read(lambda t: freezing.freezes(t, self._clock.now(), lifted))
+        if lifted:
+            return await self._read(lambda t: freezing.freezes(t, self._clock.now(), True))
+        return await self._standing.at(self._clock.now(), self._look_up_freezes)
+
+    async def _look_up_freezes(self) -> list[Freeze]:
+        return await self._read(lambda t: freezing.freezes(t, self._clock.now(), False))
 
     async def in_flight(self, scope: Scope) -> list[str]:
         return list(await self._read(lambda t: freezing.in_flight(t, scope)))
