@@ -13,11 +13,11 @@ from pathlib import Path
 
 import aiohttp
 import httpx
+from gateway.upstreams.http.pool import Pool
 
 from benchmarks.http import _STATIC, BODY, _free, _nginx
 from gateway.hosts import origin_of
 from gateway.upstreams.http.declared import DeclaredTool
-from gateway.upstreams.http.pool import Pool
 from gateway.upstreams.http.routes import Table
 from gateway.upstreams.http.transport import HttpTransport
 

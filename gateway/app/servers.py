@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+from gateway.addresses import Ambiguous
 from gateway.app.companions import companion, companion_faults
 from gateway.app.packs import pack
 from gateway.config import (
@@ -19,6 +20,7 @@ from gateway.config.document import Path
 from gateway.interfaces import Clock, Probe
 from gateway.interfaces.mcp import PinStore
 from gateway.model import ActionClass, Json, Reversibility
+from gateway.upstreams.mcp.line import place_of
 from gateway.upstreams.mcp.spec import (
     NOT_DECLARED,
     ServerSpec,
@@ -51,7 +53,8 @@ def mcp_upstreams(
         if settings.disabled:
             continue
         spec = server_spec(name, settings, ("mcp_servers", name), faults, environ)
-        made[name] = McpUpstream(spec, pins=pins, clock=clock, probe=probe)
+        if not faults:
+            made[name] = McpUpstream(spec, pins=pins, clock=clock, probe=probe)
     if faults:
         raise config.invalid(faults)
     return made
@@ -68,6 +71,11 @@ def server_spec(
     configured = {key: value.get_secret_value() for key, value in settings.env.items()}
     environment = {**inherited, **configured}
     packed = pack(settings.pack) if settings.pack else {}
+    if settings.url is not None:
+        try:
+            place_of(settings.url)
+        except Ambiguous as error:
+            faults.append(((*path, "url"), str(error)))
     faults.extend(companion_faults(settings.tools, settings, (*path, "tools")))
     faults.extend(companion_faults(packed, settings, (*path, "pack")))
     return ServerSpec(

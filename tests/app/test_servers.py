@@ -83,6 +83,15 @@ def test_every_wrong_template_is_said_with_its_line() -> None:
     assert [fault["line"] for fault in invalid.value.extra["faults"]] == [6, 8, 9, 11, 13, 16, 17]
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@host/mcp", "http://2130706433/mcp", "http://host/a b"]
+)
+def test_an_address_that_could_be_another_is_said_with_its_line(url: str) -> None:
+    with pytest.raises(ConfigInvalid) as invalid:
+        made(f'{WRONG.splitlines()[0]}\nmcp_servers:\n  far:\n    url: "{url}"\n')
+    assert [fault["line"] for fault in invalid.value.extra["faults"]] == [4]
+
+
 def test_right_ones_are_none() -> None:
     made(TEXT)
     assert parse(TEXT, ENVIRON).mcp_servers["notes"].pin == "first_use"

@@ -11,11 +11,11 @@ from gateway.errors import UpstreamError
 from gateway.interfaces import Payload
 from gateway.model import Json
 from gateway.upstreams.http.answers import passed_on, record_of, view_of
-from gateway.upstreams.http.connection import Connection, cut_off
 from gateway.upstreams.http.declared import NO_EFFECT, Bounds, DeclaredTool
-from gateway.upstreams.http.pool import Pool
 from gateway.upstreams.http.routes import READING, Table
 from gateway.upstreams.http.wire import body_of, head_of
+from gateway.upstreams.remote.connection import Connection, cut_off
+from gateway.upstreams.remote.pool import Pool
 from gateway.upstreams.remote.transport import Answer
 
 # The tool asks for the same request at another place: it did nothing itself.

@@ -24,10 +24,10 @@ from gateway.model import (
 from gateway.upstreams.http.declared import DeclaredTool
 from gateway.upstreams.http.graphql import NotJudged, Operation, operation_of
 from gateway.upstreams.http.patterns import METHODS
-from gateway.upstreams.http.pool import Pool
 from gateway.upstreams.http.routes import READING, VERBS, Route, Table
 from gateway.upstreams.http.transport import Find, HttpTransport, nothing_kept
 from gateway.upstreams.remote.plan import Maker, Plan, Retry
+from gateway.upstreams.remote.pool import Pool
 from gateway.upstreams.remote.target import RemoteTarget
 
 # A read may meet a connection that the tool is just closing; it is sent once more.

@@ -6,52 +6,32 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 
-import aiohttp
-
 from gateway.errors import UpstreamError
 from gateway.interfaces.mcp import INTERRUPTED, McpFault
 from gateway.model import Json
 from gateway.upstreams.mcp.channel import OnMessage, ignored
 from gateway.upstreams.mcp.events import EventReader
+from gateway.upstreams.mcp.line import Answered, Asking, Line
 from gateway.upstreams.mcp.wire import MAX_MESSAGE_BYTES, NotAMessage, decode, encode
 
 _log = logging.getLogger(__name__)
 
-_ACCEPT = "application/json, text/event-stream"
+_STREAM = "text/event-stream"
+_ACCEPT = {"accept": f"application/json, {_STREAM}"}
 SESSION = "Mcp-Session-Id"
+_SESSION = SESSION.lower()
+END_S = 2.0
 LISTEN_AGAIN_S = 5.0
 MOST_RETURNS = 100
 LONGEST_WAIT_MS = 5000
 
 
-def client(*, connect_s: float = 10.0, connections: int = 64) -> aiohttp.ClientSession:
-    """Connections that are kept. No proxy, no cookie and no credential of the environment; no
-    redirect is followed: the configured headers go to the configured address alone."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=connect_s),
-        trust_env=False,
-        auto_decompress=True,
-    )
-
-
 class HttpChannel:
-    """``headers`` are those of the configuration. ``remember`` adds those that the era demands
-    on every later message."""
+    """``remember`` adds the headers that the era demands on every later message."""
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        http: aiohttp.ClientSession,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, line: Line) -> None:
         self._name = name
-        self._url = url
-        self._http = http
-        self._headers = {**(headers or {}), "Accept": _ACCEPT}
+        self._line = line
         self._remembered: dict[str, str] = {}
         self.lost = False
 
@@ -76,15 +56,13 @@ class HttpChannel:
         try:
             async with self._sent(message, headers) as answer:
                 self._note_session(answer)
-                if answer.content_type == "text/event-stream":
+                if answer.content_type == _STREAM:
                     return await self._streamed(answer, message["id"], on_message)
                 return await self._single(answer, message["id"])
         except NotAMessage as fault:
             raise self._failed(f"its answer cannot be read: {fault}") from None
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(error) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._failed(f"the connection broke: {type(error).__name__}") from None
+        except UpstreamError as error:
+            raise self._named(error) from None
 
     async def post(
         self, message: Mapping[str, Json], *, headers: Mapping[str, str] | None = None
@@ -94,26 +72,20 @@ class HttpChannel:
                 self._note_session(answer)
                 if answer.status >= 400:
                     raise self._failed(f"it answered {answer.status}")
-        except aiohttp.ClientConnectorError as error:
-            raise self._unreachable(error) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._failed(f"the connection broke: {type(error).__name__}") from None
+        except UpstreamError as error:
+            raise self._named(error) from None
 
     async def unasked(self) -> AsyncIterator[Mapping[str, Json]]:
         """The GET stream of a session, taken up again when it breaks; ends at once where the
         server has none."""
         while self.alive:
             try:
-                async with self._http.get(
-                    self._url,
-                    headers={**self._headers, **self._remembered, "Accept": "text/event-stream"},
-                    allow_redirects=False,
-                ) as answer:
-                    if answer.status != 200 or answer.content_type != "text/event-stream":
+                async with self._line.send("GET", self._with({"accept": _STREAM})) as answer:
+                    if answer.status != 200 or answer.content_type != _STREAM:
                         return
                     async for message in _messages(answer, EventReader()):
                         yield message
-            except (aiohttp.ClientError, OSError, NotAMessage) as error:
+            except (UpstreamError, NotAMessage) as error:
                 _log.info("the stream of %s broke: %s", self._name, type(error).__name__)
             await asyncio.sleep(LISTEN_AGAIN_S)
 
@@ -123,33 +95,23 @@ class HttpChannel:
         if SESSION not in self._remembered:
             return
         try:
-            async with self._http.delete(
-                self._url,
-                headers={**self._headers, **self._remembered},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=2),
-            ):
+            async with asyncio.timeout(END_S), self._line.send("DELETE", self._with(_ACCEPT)):
                 pass
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (UpstreamError, TimeoutError) as error:
             _log.info("the session at %s was not ended: %s", self._name, type(error).__name__)
 
-    def _sent(
-        self, message: Mapping[str, Json], headers: Mapping[str, str] | None
-    ) -> aiohttp.client._RequestContextManager:
-        return self._http.post(
-            self._url,
-            data=encode(message),
-            headers={
-                **self._headers,
-                **self._remembered,
-                **(headers or {}),
-                "Content-Type": "application/json",
-            },
-            allow_redirects=False,
-        )
+    def _sent(self, message: Mapping[str, Json], headers: Mapping[str, str] | None) -> Asking:
+        sent = self._with(_ACCEPT)
+        for name, value in (headers or {}).items():
+            sent[name.lower()] = value
+        sent["content-type"] = "application/json"
+        return self._line.send("POST", sent, encode(message))
 
-    def _note_session(self, answer: aiohttp.ClientResponse) -> None:
-        session = answer.headers.get(SESSION)
+    def _with(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {**headers, **{name.lower(): value for name, value in self._remembered.items()}}
+
+    def _note_session(self, answer: Answered) -> None:
+        session = answer.headers.get(_SESSION)
         if session is not None and session.isascii() and session.isprintable():
             self._remembered.setdefault(SESSION, session)
         if answer.status == 404 and SESSION in self._remembered:
@@ -159,17 +121,19 @@ class HttpChannel:
                 reason="upstream.unreachable",
             )
 
-    async def _single(self, answer: aiohttp.ClientResponse, id: Json) -> Mapping[str, Json]:
-        data = await answer.content.read(MAX_MESSAGE_BYTES + 1)
-        while not answer.content.at_eof():
-            more = await answer.content.read(MAX_MESSAGE_BYTES + 1)
-            data += more
+    async def _single(self, answer: Answered, id: Json) -> Mapping[str, Json]:
+        coding = answer.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            raise NotAMessage("it is compressed, which was not asked for")
+        data = bytearray()
+        async for piece in answer.pieces():
+            data += piece
             if len(data) > MAX_MESSAGE_BYTES:
                 raise NotAMessage("it is too large")
         if answer.content_type != "application/json":
             raise self._status(answer.status)
         try:
-            message = decode(data)
+            message = decode(bytes(data))
         except NotAMessage:
             if answer.status >= 300:
                 raise self._status(answer.status) from None
@@ -180,7 +144,7 @@ class HttpChannel:
         return message
 
     async def _streamed(
-        self, answer: aiohttp.ClientResponse, id: Json, on_message: OnMessage
+        self, answer: Answered, id: Json, on_message: OnMessage
     ) -> Mapping[str, Json]:
         reader = EventReader()
         found = await _answer_in(answer, reader, id, on_message)
@@ -198,13 +162,9 @@ class HttpChannel:
         self, reader: EventReader, id: Json, on_message: OnMessage
     ) -> Mapping[str, Json] | None:
         """Comes back for the rest of a stream that the server has ended early."""
-        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(reader.last_id)}
-        async with self._http.get(
-            self._url,
-            headers={**self._headers, **self._remembered, **headers},
-            allow_redirects=False,
-        ) as answer:
-            if answer.status != 200 or answer.content_type != "text/event-stream":
+        headers = {"accept": _STREAM, "last-event-id": str(reader.last_id)}
+        async with self._line.send("GET", self._with(headers)) as answer:
+            if answer.status != 200 or answer.content_type != _STREAM:
                 raise self._failed(f"it answered {answer.status} to who came back")
             return await _answer_in(answer, reader, id, on_message)
 
@@ -221,15 +181,19 @@ class HttpChannel:
             f"The MCP server {self._name!r} failed: {why}.", proves_no_effect=False
         )
 
-    def _unreachable(self, error: Exception) -> UpstreamError:
+    def _named(self, error: UpstreamError) -> UpstreamError:
+        """An error of the line, with the server's name; one of our own as it is."""
+        own = f"The MCP server {self._name!r}"
+        if error.detail.startswith(own):
+            return error
+        why = error.detail.removeprefix("The tool ").rstrip(".")
         return UpstreamError(
-            f"The MCP server {self._name!r} cannot be reached: {type(error).__name__}.",
-            reason="upstream.unreachable",
+            f"{own} failed: {why}.", reason=error.reason, proves_no_effect=error.proves_no_effect
         )
 
 
 async def _answer_in(
-    answer: aiohttp.ClientResponse, reader: EventReader, id: Json, on_message: OnMessage
+    answer: Answered, reader: EventReader, id: Json, on_message: OnMessage
 ) -> Mapping[str, Json] | None:
     async for message in _messages(answer, reader):
         if "method" in message:
@@ -239,9 +203,7 @@ async def _answer_in(
     return None
 
 
-async def _messages(
-    answer: aiohttp.ClientResponse, reader: EventReader
-) -> AsyncIterator[Mapping[str, Json]]:
-    async for piece in answer.content.iter_any():
+async def _messages(answer: Answered, reader: EventReader) -> AsyncIterator[Mapping[str, Json]]:
+    async for piece in answer.pieces():
         for data in reader.feed(piece):
             yield decode(data)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
-from aiohttp import ClientSession
-
 from gateway.errors import StoreUnavailable, UpstreamError
 from gateway.interfaces import Clock, Probe, no_probe
 from gateway.interfaces.mcp import (
@@ -22,12 +20,13 @@ from gateway.interfaces.mcp import (
 from gateway.model import Action, Call, Deny, Finding, Json
 from gateway.upstreams.mcp.catalog import Catalog, Tool
 from gateway.upstreams.mcp.channel import Channel
+from gateway.upstreams.mcp.line import Line
 from gateway.upstreams.mcp.links import Links, heard_on
 from gateway.upstreams.mcp.parsing import action_of, plan_of
 from gateway.upstreams.mcp.shelf import Shelf, pages
 from gateway.upstreams.mcp.spec import ANY, ServerSpec
 from gateway.upstreams.mcp.stdio import StdioChannel
-from gateway.upstreams.mcp.streamable import HttpChannel, client
+from gateway.upstreams.mcp.streamable import HttpChannel
 from gateway.upstreams.mcp.transport import McpTransport
 from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.target import RemoteTarget
@@ -50,7 +49,7 @@ class McpUpstream(RemoteTarget):
         probe: Probe = no_probe,
     ) -> None:
         self._spec = spec
-        self._http: ClientSession | None = None
+        self._line = None if spec.url is None else Line(spec.url, spec.headers)
         self._links = Links(
             spec.name, reach=self._reach, shared=spec.url is None, protocol=spec.protocol
         )
@@ -66,18 +65,14 @@ class McpUpstream(RemoteTarget):
         )
 
     async def _reach(self) -> Channel:
-        if self._spec.url is None:
+        if self._line is None:
             return await StdioChannel.start(
                 self._spec.name,
                 self._spec.command,
                 environment=self._spec.environment,
                 folder=self._spec.folder,
             )
-        if self._http is None:
-            self._http = client()
-        return HttpChannel(
-            self._spec.name, self._spec.url, http=self._http, headers=self._spec.headers
-        )
+        return HttpChannel(self._spec.name, self._line)
 
     # --- the walk
 
@@ -139,8 +134,8 @@ class McpUpstream(RemoteTarget):
 
     async def close(self) -> None:
         await self._links.close()
-        if self._http is not None:
-            await self._http.close()
+        if self._line is not None:
+            self._line.close()
 
     async def check(self) -> list[Finding]:
         try:

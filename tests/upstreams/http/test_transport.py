@@ -11,9 +11,9 @@ from gateway.errors import UpstreamError
 from gateway.hosts import origin_of
 from gateway.surfaces.uploads import Shelf, Upload
 from gateway.upstreams.http.declared import Bounds, DeclaredRoute, DeclaredTool
-from gateway.upstreams.http.pool import Pool
 from gateway.upstreams.http.routes import compile_routes
 from gateway.upstreams.http.transport import HttpTransport
+from gateway.upstreams.remote.pool import Pool
 from tests.fixtures.canary import Canary, canary, say
 
 ROUTES = (

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.errors import UpstreamError
 from gateway.hosts import origin_of
-from gateway.upstreams.http.connection import Connection
 from gateway.upstreams.http.declared import Bounds
-from gateway.upstreams.http.pool import Pool, look_up
+from gateway.upstreams.remote.connection import Connection
+from gateway.upstreams.remote.pool import Pool, look_up
 from tests.fixtures.canary import Canary, canary
 
 ASK = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -8,11 +8,11 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from gateway.errors import UpstreamError
 from gateway.hosts import Address, Origin, is_internal, why_never
-from gateway.upstreams.http.connection import Connection
-from gateway.upstreams.http.declared import Bounds
+from gateway.upstreams.remote.connection import Connection
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 
@@ -32,6 +32,15 @@ async def look_up(host: str, port: int) -> list[str]:
 def unreachable(why: str) -> UpstreamError:
     """Nothing was sent."""
     return UpstreamError(f"The tool cannot be reached: {why}.", reason="upstream.unreachable")
+
+
+class Bounds(Protocol):
+    """``connect_s``: seconds for a connection to be free and made. ``connections``: at once."""
+
+    @property
+    def connect_s(self) -> float: ...
+    @property
+    def connections(self) -> int: ...
 
 
 class Pool:

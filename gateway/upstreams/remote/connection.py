@@ -211,11 +211,12 @@ class Connection(asyncio.Protocol):
         body: AsyncIterator[bytes] | None,
         *,
         bodiless: bool,
-        answer_s: float,
-        idle_s: float,
+        answer_s: float | None,
+        idle_s: float | None,
     ) -> tuple[int, list[tuple[str, str]]]:
         """Sends one request and waits for the head of its answer. Raises ``UpstreamError``; from
-        the first byte on, none that proves that nothing happened."""
+        the first byte on, none that proves that nothing happened. Without ``answer_s`` or
+        ``idle_s`` the caller has a deadline of its own."""
         if self._transport is None or not self.reusable:
             raise UpstreamError("The tool closed the connection.", reason="upstream.unreachable")
         answer = self._answer = _Answer(bodiless=bodiless)
@@ -226,8 +227,11 @@ class Connection(asyncio.Protocol):
             if body is not None:
                 await self._send_body(body, answer, idle_s)
             self._sent_all = self._sent_all or body is None
-            async with asyncio.timeout(answer_s):
+            if answer_s is None:
                 await answer.head.wait()
+            else:
+                async with asyncio.timeout(answer_s):
+                    await answer.head.wait()
         except TimeoutError:
             self.abort()
             raise late("The tool did not answer in time.") from None
@@ -238,7 +242,9 @@ class Connection(asyncio.Protocol):
             raise answer.error
         return answer.status, answer.headers
 
-    async def _send_body(self, body: AsyncIterator[bytes], answer: _Answer, idle_s: float) -> None:
+    async def _send_body(
+        self, body: AsyncIterator[bytes], answer: _Answer, idle_s: float | None
+    ) -> None:
         transport = self._transport
         assert transport is not None
         async for chunk in body:
@@ -250,7 +256,7 @@ class Connection(asyncio.Protocol):
                     await self._room.wait()
         self._sent_all = True
 
-    async def chunks(self, idle_s: float) -> AsyncIterator[bytes]:
+    async def chunks(self, idle_s: float | None) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises ``UpstreamError`` when it does not arrive whole."""
         answer = self._answer
         assert answer is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.upstreams.http.connection import Connection
+from gateway.upstreams.remote.connection import Connection
 from tests.fixtures.canary import Canary, canary, say
 
 ASK = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
