@@ -19,6 +19,7 @@ import rfc8785
 from gateway.model import Json, Surface
 
 GENESIS = "0" * 64
+_typed = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 
 
 def canonical(value: Json) -> bytes:
@@ -44,8 +45,7 @@ def _exact(value: Json) -> Json:
 def digest_of(surface: Surface, tool: str, request: Mapping[str, Json]) -> str:
     """SHA-256 (hex) that names the exact action: what an approval and a key are bound to."""
     # Typed, so that 1 and "1", or 2**60 and its text, stay apart.
-    typed = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    head = json.dumps([str(surface), tool], ensure_ascii=True, separators=(",", ":"))
+    typed, head = _typed(request), _typed([str(surface), tool])
     return hashlib.sha256(f"{head}\n{typed}".encode("ascii")).hexdigest()
 
 

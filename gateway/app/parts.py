@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ulid import ULID
+from ulid import base32
 
 from gateway.app.imaging import SourceRemains, images_of, spooler_of
 from gateway.app.servers import mcp_upstreams
@@ -55,7 +57,9 @@ class SystemClock:
 
 def new_id(kind: str) -> str:
     """``kind_`` and a ULID: opaque, unique, sortable by time."""
-    return f"{kind}_{ULID()}"
+    # ``ULID()`` also counts within a millisecond, behind a lock, which nobody needs here.
+    moment = time.time_ns() // 1_000_000
+    return f"{kind}_{base32.encode(moment.to_bytes(6, 'big') + os.urandom(10))}"
 
 
 class Source(Upstream, ImageReader, Resident, Protocol):

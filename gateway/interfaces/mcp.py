@@ -136,8 +136,9 @@ class McpServer(Protocol):
         """The tools that may be used: those whose description is the approved one."""
         ...
 
-    async def schema(self, client: Client, tool: str) -> Json:
-        """The input schema of a tool, or ``None``."""
+    async def headed_schema(self, client: Client, tool: str) -> Json:
+        """The input schema of a tool whose requests repeat arguments in headers; ``None`` where
+        nothing is repeated."""
         ...
 
     async def ask(self, method: str, params: Mapping[str, Json], dialogue: Dialogue) -> Json:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from gateway.interfaces import Context
 from gateway.model import Action, Approval, Call, Freeze, Json, Measured, SqlAction
@@ -171,24 +172,37 @@ def fault_of(document: object) -> str | None:
 def _is_plain(value: object, depth: int) -> bool:
     """Whether ``value`` is without fault for certain: the quick answer for nearly all documents;
     where it is no, ``_value_fault`` looks closely and says why."""
-    kind = type(value)
+    level: list[Any] = [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            kind = type(each)
+            if kind is dict:
+                if not all(map(_is_plain_key, each)):
+                    return False
+                below.extend(each.values())
+            elif kind is list:
+                below.extend(each)
+            elif not _is_plain_scalar(each, kind):
+                return False
+            if depth == 0 and (kind is dict or kind is list):
+                return False
+        level = below
+        depth -= 1
+    return True
+
+
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is str and key.isascii() and "\x00" not in key
+
+
+def _is_plain_scalar(value: Any, kind: type) -> bool:
     if kind is str:
-        text: str = value  # type: ignore[assignment] # known by its type
-        return text.isascii() and "\x00" not in text
-    if value is None or kind is bool:
-        return True
+        return value.isascii() and "\x00" not in value
     if kind is int:
-        return _SMALLEST <= value <= _LARGEST  # type: ignore[operator] # known by its type
-    if depth == 0:
-        return False
-    if kind is dict:
-        members: dict[object, object] = value  # type: ignore[assignment] # known by its type
-        return all(
-            type(key) is str and _is_plain(key, 0) and _is_plain(member, depth - 1)
-            for key, member in members.items()
-        )
-    items: list[object] = value if kind is list else [...]  # type: ignore[assignment] # likewise
-    return all(_is_plain(member, depth - 1) for member in items)
+        plain: bool = _SMALLEST <= value <= _LARGEST
+        return plain
+    return value is None or kind is bool
 
 
 def _value_fault(value: object, depth: int, at: str) -> str | None:

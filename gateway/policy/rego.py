@@ -23,6 +23,7 @@ from gateway.policy.result import decision_from, unavailable
 
 _log = logging.getLogger(__name__)
 _MAX_INPUT = 8 * 1024 * 1024  # characters of the document as JSON
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _INLINE_VALUES = 2_000
 _INLINE_TEXT = 64 * 1024
 
@@ -181,7 +182,7 @@ def _decided(active: Compiled, document: Mapping[str, Json]) -> Decision:
     fault = fault_of(document)
     if fault is not None:
         return unavailable(fault, active.revision)
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _encode(document)
     if len(text) > _MAX_INPUT:
         return unavailable("the policy input is too large", active.revision)
     try:

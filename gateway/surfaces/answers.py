@@ -17,13 +17,21 @@ SAFE = {
 }
 
 
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+
+
+_USUAL = [
+    *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in SAFE.items()),
+    (b"content-type", b"application/json"),
+]
+
+
 def encoded(document: Json) -> bytes:
     """The same document gives the same bytes, whatever order its keys were stored in. Raises
     ``ValueError`` for what JSON cannot hold."""
-    text = json.dumps(
-        document, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
-    return text.encode("utf-8")
+    return _encode(document).encode("utf-8")
 
 
 def answer(
@@ -33,9 +41,25 @@ def answer(
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response:
-    return Response(
-        encoded(document),
-        status_code=status,
-        headers={**SAFE, **(headers or {})},
-        media_type=media_type,
-    )
+    return with_body(encoded(document), status=status, headers=headers, media_type=media_type)
+
+
+def with_body(
+    body: bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """A response with the safe headers, which ``headers`` may add to and replace."""
+    if headers or media_type != "application/json":
+        return Response(body, status, {**SAFE, **(headers or {})}, media_type)
+    return _Usual(body, status)
+
+
+class _Usual(Response):
+    """JSON with the safe headers alone, which are the same bytes every time."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
+        length = str(len(self.body)).encode("ascii")
+        self.raw_headers = [*_USUAL, (b"content-length", length)]

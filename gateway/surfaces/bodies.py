@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Awaitable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message
 
 from gateway.errors import Deadline, Malformed, TooLarge
 from gateway.model import Json
 from gateway.surfaces import strict_json
+from gateway.surfaces.begun import Begun
 from gateway.surfaces.wiring import Bounds
 
 _CONTENT_TYPE = re.compile(
@@ -53,21 +56,37 @@ async def _read(request: Request, bounds: Bounds) -> bytes:
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
+    first = Begun(request.receive())
+    if first.over and first.value["type"] == "http.request" and not first.value.get("more_body"):
+        # Most bodies arrive with their head: nothing has to be waited for.
+        whole: bytes = first.value.get("body", b"")
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
     data = bytearray()
     now = asyncio.get_running_loop().time
     end = now() + bounds.body_total_s
     try:
         async with asyncio.timeout(bounds.body_idle_s) as deadline:
-            async for chunk in request.stream():
+            async for chunk in _chunks(request, first):
                 data += chunk
                 if len(data) > limit:
                     raise _too_large(limit)
                 deadline.reschedule(min(now() + bounds.body_idle_s, end))
     except TimeoutError:
         raise Deadline("The body did not arrive in time. Nothing was done.") from None
-    except ClientDisconnect:
-        raise Malformed("The body was cut off.") from None
     return bytes(data)
+
+
+async def _chunks(request: Request, first: Awaitable[Message]) -> AsyncIterator[bytes]:
+    message = await first
+    while True:
+        if message["type"] != "http.request":
+            raise Malformed("The body was cut off.")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+        message = await request.receive()
 
 
 def _too_large(limit: int) -> TooLarge:

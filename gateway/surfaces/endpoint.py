@@ -61,7 +61,8 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> Respo
     try:
         await _admit(gateway, endpoint, visit)
         if not endpoint.any_query:
-            visit.query = Query(request.query_params.multi_items(), endpoint.query)
+            asked = request.query_params.multi_items() if request.scope["query_string"] else ()
+            visit.query = Query(asked, endpoint.query)
         act = await endpoint.read(gateway, visit)
         if visit.admin:
             await gateway.store.record(f"admin.{act.what}", {**act.about, "by": ADMIN})

@@ -17,7 +17,9 @@ _MAX_REASON = 500
 def bearer(request: Request) -> str:
     """The token of the one Authorization header. Raises ``Unauthenticated``, and ``Malformed``
     for a token in the address, where logs and histories would keep it."""
-    if _TOKEN_PARAMETERS & {name.lower() for name, _ in request.query_params.multi_items()}:
+    if request.scope["query_string"] and _TOKEN_PARAMETERS & {
+        name.lower() for name, _ in request.query_params.multi_items()
+    }:
         raise Malformed("A token belongs into the Authorization header, never into the address.")
     values = request.headers.getlist("authorization")
     match = _BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None

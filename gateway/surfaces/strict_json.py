@@ -51,6 +51,13 @@ def parse(data: bytes, bounds: JsonBounds | None = None) -> Json:
     if len(data) > bounds.bytes:
         raise TooLarge(f"The body has more than {bounds.bytes} bytes.", limit=bounds.bytes)
     text = _decoded(data)
+    try:
+        return _plain(text, bounds)
+    except _NotPlain:
+        return _careful(text, bounds)
+
+
+def _careful(text: str, bounds: JsonBounds) -> Json:
     _scan(text, bounds)
     try:
         return json.loads(text, parse_int=_integer, parse_float=_real, parse_constant=_constant)
@@ -58,6 +65,42 @@ def parse(data: bytes, bounds: JsonBounds | None = None) -> Json:
         _refuse(error.why, _place_of(error.literal, text))
     except json.JSONDecodeError as error:
         _refuse(error.msg, error.pos)
+
+
+class _NotPlain(ValueError):
+    """The text needs a closer look before anything can be said of it."""
+
+
+def _plain(text: str, bounds: JsonBounds) -> Json:
+    """The value of a text that is acceptable for certain: most are. Raises ``_NotPlain`` for every
+    other, whatever is wrong with it, if anything is."""
+    # No more brackets than levels, no more colons than keys: neither can be too many.
+    if (
+        "\\" in text
+        or text.count("[") + text.count("{") > bounds.depth
+        or text.count(":") > bounds.keys
+    ):
+        raise _NotPlain
+
+    def members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        folded = {key.lower() for key, _ in pairs}
+        if len(folded) != len(pairs) or "__proto__" in folded:
+            raise _NotPlain
+        for key in folded:
+            if len(key) > bounds.key_length or not key.isascii():
+                raise _NotPlain
+        return dict(pairs)
+
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=members,
+            parse_int=_integer,
+            parse_float=_real,
+            parse_constant=_constant,
+        )
+    except (ValueError, RecursionError):
+        raise _NotPlain from None
 
 
 def _decoded(data: bytes) -> str:

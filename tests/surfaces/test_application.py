@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,13 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from gateway.guards.freeze import Freezer, Windows
 from gateway.identity.failures import FailedSignIns
 from gateway.identity.token import AdminToken, ConfiguredAgent, TokenIdentifier
 from gateway.interfaces import Attempt
 from gateway.model import Action, Allow, Call, CallRecord, Deny, Hold, Subject, Undo
-from gateway.surfaces.application import application
+from gateway.surfaces.application import Directory, application
+from gateway.surfaces.routes import endpoints
 from gateway.surfaces.wiring import Bounds, Gateway
 from tests.fixtures.fakes import FakeUpstream, ids
 from tests.fixtures.walks import Walks, walks
@@ -302,3 +306,32 @@ async def test_the_gateway_is_ready_over_its_store() -> None:
     async with a_site() as site:
         answer = await site.http.get("/readyz")
         assert (answer.status_code, answer.json()["parts"]) == (200, {"store": "ok"})
+
+
+def _scope(method: str, path: str) -> dict[str, object]:
+    return {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}
+
+
+def test_what_is_looked_up_directly_is_what_the_routes_lead_to() -> None:
+    every = endpoints()
+    directory = Directory(every)
+    by_path: dict[str, set[str]] = {}
+    for endpoint in every:
+        by_path.setdefault(endpoint.path, set()).add(endpoint.method)
+    table = [Route(path, lambda _: Response()) for path in by_path]
+    for route in table:
+        route.methods = by_path[route.path]
+    paths = [re.sub(r"\{[a-z_:]+\}", "some-1", e.path) for e in every]
+    more = ["/", "", "/mcp/", "/mcp/a/b", "/sql//", "/calls/1/", "/nothing", "/admin/calls/ex%port"]
+    found = 0
+    for method in ("GET", "POST", "DELETE", "HEAD", "PATCH"):
+        for path in (*paths, *more):
+            direct = directory.find(_scope(method, path))
+            if direct is None:
+                continue
+            found += 1
+            scope = _scope(method, path)
+            reached = next(r for r in table if r.matches(scope)[0] is Match.FULL)
+            assert (reached.path, method) == (direct[0].path, direct[0].method)
+            assert reached.matches(scope)[1]["path_params"] == direct[1]
+    assert found > 50

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Malformed, TooLarge
-from gateway.surfaces.strict_json import JsonBounds, parse
+from gateway.surfaces.strict_json import JsonBounds, _careful, _NotPlain, _plain, parse
 
 LONE = b'"\\ud800"'
 
@@ -176,3 +176,38 @@ def test_what_is_accepted_is_what_the_library_reads_too(data: bytes) -> None:
     exact = json.loads(data, parse_float=Decimal)
     assert json.loads(data) == value
     assert exact == value or "." in data.decode() or "e" in data.decode().lower()
+
+
+_WORDS = st.sampled_from(
+    ["a", "A", "ß", "ss", "__proto__", "k" * 257, "\\u0061", "\\ud800", "x\\n", "[", "{", ":", "é"]
+)
+_SCALARS = st.one_of(
+    st.sampled_from(["1", "-0", "1.5", "0.1", "1e400", "9" * 20, "NaN", "true", "null", "01", ""]),
+    _WORDS.map(lambda word: f'"{word}"'),
+)
+_TEXTS = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(_WORDS, inner), max_size=4).map(
+            lambda pairs: "{" + ",".join(f'"{key}" :{value}' for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(_TEXTS, st.sampled_from([JsonBounds(), JsonBounds(depth=2), JsonBounds(keys=2)]))
+def test_the_quick_reader_accepts_nothing_that_the_careful_one_refuses(
+    text: str, bounds: JsonBounds
+) -> None:
+    try:
+        quick = _plain(text, bounds)
+    except _NotPlain:
+        return
+    assert json.dumps(quick) == json.dumps(_careful(text, bounds))
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"b":[true,null,{"c":"d"}]}', "[]", '{"a":"é"}', " 1 "])
+def test_the_quick_reader_reads_what_is_usual(text: str) -> None:
+    assert _plain(text, JsonBounds()) == json.loads(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from gateway.interfaces.mcp import INTERRUPTED, METHOD_NOT_FOUND, Client, McpFault
@@ -105,11 +105,8 @@ class Exchange:
         if self.paused is not None and not self.paused[1].done():
             self.paused[1].set_exception(TimeoutError())
 
-    def start(self, work: Awaitable[dict[str, Json]]) -> None:
-        async def run() -> dict[str, Json]:
-            return await work
-
-        self.task = asyncio.create_task(run())
+    def start(self, work: Coroutine[Any, Any, dict[str, Json]]) -> None:
+        self.task = asyncio.create_task(work)
         self.task.add_done_callback(lambda _: self.news.set())
 
     @property
@@ -125,9 +122,9 @@ class Exchange:
         """Until something is to be said, asked or over; whether that came in time."""
         if not (self.outgoing or self.paused or self.over or self.interrupted):
             self.news.clear()
+            late = asyncio.get_running_loop().call_later(timeout_s, self.news.set)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await self.news.wait()
-            except TimeoutError:
-                return False
-        return True
+                await self.news.wait()
+            finally:
+                late.cancel()
+        return bool(self.outgoing or self.paused or self.over or self.interrupted)

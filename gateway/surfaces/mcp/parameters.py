@@ -23,7 +23,7 @@ async def check(request: Request, scope: Scope, message: Message, client: Client
         return
     server, name = scope.target(message.params.get("name"))
     try:
-        schema = await server.schema(client, name)
+        schema = await server.headed_schema(client, name)
     except HoldfastError:
         return  # the call itself will say that the server is away
     if schema is None:

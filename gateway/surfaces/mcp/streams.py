@@ -9,16 +9,18 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.interfaces.mcp import McpFault
 from gateway.model import Json
-from gateway.surfaces.answers import SAFE
+from gateway.surfaces.answers import SAFE, with_body
 
 BEAT_S = 15.0
 STREAM = "text/event-stream"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def wire(document: Json) -> bytes:
     """In the order it has: what a schema lists first is meant to be read first."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _encode(document).encode("utf-8")
 
 
 def response(id: Json, *, result: Json = None, fault: McpFault | None = None) -> dict[str, Json]:
@@ -30,12 +32,7 @@ def response(id: Json, *, result: Json = None, fault: McpFault | None = None) ->
 def answered(
     document: Json, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return Response(
-        wire(document),
-        status_code=status,
-        headers={**SAFE, **(headers or {})},
-        media_type="application/json",
-    )
+    return with_body(wire(document), status=status, headers=headers)
 
 
 def accepted(headers: Mapping[str, str] | None = None) -> Response:

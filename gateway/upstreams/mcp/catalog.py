@@ -7,9 +7,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import rfc8785
+from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 
 from gateway.interfaces import Clock
 from gateway.interfaces.mcp import Pin, PinStore
@@ -27,12 +28,13 @@ FIRST_USE = "first_use"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """``check`` is ``None`` where the schema cannot be used; ``fault`` says why the tool cannot
-    be used, if so."""
+    be used, if so. ``headed``: the arguments that its requests repeat in headers, by path."""
 
     name: str
     document: Mapping[str, Json]
     check: ArgumentCheck | None
     fault: str | None
+    headed: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def schema(self) -> Json:
@@ -129,6 +131,8 @@ class Catalog:
             check = ArgumentCheck(document.get("inputSchema"))
         except SchemaUnusable as unusable:
             fault = fault or str(unusable)
-        tool = Tool(name=name, document=document, check=check, fault=fault)
+        schema = document.get("inputSchema")
+        headed = {} if find_invalid_x_mcp_header(schema) else x_mcp_header_map(schema)
+        tool = Tool(name=name, document=document, check=check, fault=fault, headed=headed)
         self._made[(pin.seen, pin.usable)] = tool
         return tool

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
+from mcp.shared.inbound import mcp_param_headers
 
 from gateway.errors import UpstreamError
 from gateway.interfaces.mcp import (
@@ -112,9 +112,9 @@ class McpTransport:
 
     async def _headers(self, client: Client, params: Mapping[str, Json]) -> dict[str, str]:
         tool = await self._shelf.tool(client, str(params.get("name")))
-        if tool is None or find_invalid_x_mcp_header(tool.schema) is not None:
+        if tool is None or not tool.headed:
             return {}
-        return mcp_param_headers(x_mcp_header_map(tool.schema), params.get("arguments") or {})
+        return mcp_param_headers(tool.headed, params.get("arguments") or {})
 
     def _answer(
         self, request: Mapping[str, Json], params: Mapping[str, Json], result: dict[str, Json]

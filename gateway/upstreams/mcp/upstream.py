@@ -91,9 +91,9 @@ class McpUpstream(RemoteTarget):
         tools = await self._shelf.tools(client, fresh=True)
         return [dict(tool.document) for tool in tools.values() if tool.fault is None]
 
-    async def schema(self, client: Client, tool: str) -> Json:
+    async def headed_schema(self, client: Client, tool: str) -> Json:
         found = await self._shelf.tool(client, tool)
-        return None if found is None else found.schema
+        return None if found is None or not found.headed else found.schema
 
     async def ask(self, method: str, params: Mapping[str, Json], dialogue: Dialogue) -> Json:
         client = dialogue.client

@@ -20,10 +20,12 @@ class NotAMessage(ValueError):
     """What the server sent is no JSON-RPC message."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def encode(message: Mapping[str, Json]) -> bytes:
     """One line without raw line breaks."""
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _encode(message).encode("utf-8")
 
 
 def decode(data: bytes) -> dict[str, Json]:
