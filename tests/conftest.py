@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 # Here, before any test has run: pytest imports it at the very end otherwise, where rewriting it
 # can meet a fault of Python 3.11 before 3.11.8 (gh-106905).
-import hypothesis  # noqa: F401
+import hypothesis
 import pytest
 
 from tests.fixtures import mariadb_server as mariadb
 from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer, unavailable
+
+# How long an example takes says more of the machine than of what is tested.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

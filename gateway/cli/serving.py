@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -83,6 +84,10 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
     settings = parts.config.server
     # Opened here and not in uvicorn's lifespan, which would log a failure and lose it.
     async with opened(parts):
+        # What is there now stays; looking through it again and again is a tenth of a busy gateway.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_EVERY)
         server = _Server(
             uvicorn.Config(
                 application(parts),
@@ -101,6 +106,10 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
         )
         with suppress(_Stopped):
             await server.serve(sockets=[listening])
+
+
+# Objects that may be added before the collector looks for cycles: those of some dozen calls.
+GARBAGE_EVERY = 20_000
 
 
 class _Stopped(Exception):

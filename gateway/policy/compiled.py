@@ -67,12 +67,15 @@ class Compiled:
         self._always_astral = always_astral
         self._remembered = Remembered(modules)
 
-    def decision(self, document: Mapping[str, Json], text: str) -> Json:
-        """The decision on ``document``, which ``text`` is the JSON of. Raises ``EngineFailed``."""
+    def decision(
+        self, document: Mapping[str, Json], text_of: Callable[[Mapping[str, Json]], str]
+    ) -> Json:
+        """The decision on ``document``, which ``text_of`` makes JSON where that is needed. Raises
+        ``EngineFailed`` and what ``text_of`` raises."""
         key = self._remembered.key(document)
         answer = self._remembered.get(key)
         if answer is None:
-            answer = self.evaluate(text)
+            answer = self.evaluate(text_of(document))
             self._remembered.keep(key, answer)
         return answer
 

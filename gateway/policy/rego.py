@@ -125,20 +125,20 @@ class EmbeddedPolicy:
         active = self._active
         if active is None:
             return unavailable("no policies are loaded")
-        began = time.monotonic()
-        if _is_small(document):
-            decision = _decided(active, document)
-        else:
+        if not _is_small(document):
             # In a thread the checks of a large document leave the event loop its turns.
-            decision = await self._decided_aside(active, document)
-        if time.monotonic() - began > self._deadline_s:
+            return await self._decided_aside(active, document)
+        # What it took by itself: that the machine was busy with others is not the policies' doing.
+        began = time.thread_time()
+        decision = _decided(active, document)
+        if time.thread_time() - began > self._deadline_s:
             return unavailable("the decision took too long", active.revision)
         return decision
 
     async def _decided_aside(self, active: Compiled, document: Mapping[str, Json]) -> Decision:
         loop = asyncio.get_running_loop()
         try:
-            work = loop.run_in_executor(self._worker, _decided, active, document)
+            work = loop.run_in_executor(self._worker, _decided_large, active, document)
             return await asyncio.wait_for(work, self._deadline_s)
         except (TimeoutError, RuntimeError):  # RuntimeError: closed meanwhile
             return unavailable("the decision took too long", active.revision)
@@ -182,14 +182,31 @@ def _decided(active: Compiled, document: Mapping[str, Json]) -> Decision:
     fault = fault_of(document)
     if fault is not None:
         return unavailable(fault, active.revision)
-    text = _encode(document)
-    if len(text) > _MAX_INPUT:
-        return unavailable("the policy input is too large", active.revision)
     try:
-        result = active.decision(document, text)
+        result = active.decision(document, _text_of)
     except EngineFailed as error:
         return unavailable(f"the policies failed ({error})", active.revision)
     return decision_from(result, active.revision)
+
+
+def _decided_large(active: Compiled, document: Mapping[str, Json]) -> Decision:
+    if fault_of(document) is None:
+        try:
+            _text_of(document)  # also where an answer is remembered: what is huge is refused
+        except _TooLarge:
+            return unavailable("the policy input is too large", active.revision)
+    return _decided(active, document)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _text_of(document: Mapping[str, Json]) -> str:
+    text = _encode(document)
+    if len(text) > _MAX_INPUT:
+        raise _TooLarge
+    return text
 
 
 def _is_small(document: object) -> bool:

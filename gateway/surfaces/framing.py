@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _LINE_MOST = 16_384
 _HEAD_MOST = 65_536
 _HEADERS_MOST = 128
+_KNOWN_MOST = 2_048
 _EXTENSION_MOST = 1_024
 _TRAILERS_MOST = 8_192
 
@@ -133,7 +135,9 @@ class Framing:
         if len(head) > _HEAD_MOST:
             raise Fault(431, "the head is too large")
         del held[: end + 4]
-        yield self._plain(head)
+        read = _known(head) if len(head) <= _KNOWN_MOST else _read_head(head)
+        self._follow(read)
+        yield read.plain
         self.heads += 1
 
     def _check_beginning(self) -> None:
@@ -148,42 +152,13 @@ class Framing:
         if len(held) > _HEAD_MOST:
             raise Fault(431, "the head is too large")
 
-    def _plain(self, head: bytes) -> bytes:
-        """The head in one form. Sets what follows it."""
-        if _BARE.search(head):
-            raise Fault(400, "a line ends with CR LF")
-        line, *rest = head.split(b"\r\n")
-        method, target, minor = _request_line(line)
-        if len(rest) > _HEADERS_MOST:
-            raise Fault(431, "there are too many headers")
-        headers = [_header(each) for each in rest]
-        named = _check_headers(headers)
-        self._follow(headers, minor)
-        lines = [b"%s %s HTTP/1.%d" % (method, target, minor)]
-        for name, value in headers:
-            if name in _HOP or (name in named and not _stays(name)):
-                continue
-            if name == b"connection":
-                value = b", ".join(t for t in _tokens(value) if t in (b"close", b"keep-alive"))
-                if not value:
-                    continue
-            lines.append(name + b": " + value)
-        return b"\r\n".join([*lines, b"", b""])
-
-    def _follow(self, headers: list[tuple[bytes, bytes]], minor: int) -> None:
-        lengths = [value for name, value in headers if name == b"content-length"]
-        codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-        self._last = any(
-            b"close" in _tokens(value) for name, value in headers if name == b"connection"
-        )
-        if codings:
-            _check_codings(codings, lengths, minor)
+    def _follow(self, head: _Head) -> None:
+        """Sets what comes after the head."""
+        self._last = head.last
+        self._left = head.length
+        if head.chunked:
             self._part = _Part.SIZE
-            return
-        if len(lengths) > 1 or (lengths and _LENGTH.fullmatch(lengths[0]) is None):
-            raise Fault(400, "Content-Length must be one number")
-        self._left = int(lengths[0]) if lengths else 0
-        if self._left:
+        elif head.length:
             self._part = _Part.FIXED
         else:
             self._ended(True)
@@ -238,6 +213,54 @@ class Framing:
         if len(part) > most or (beginning is not None and beginning.fullmatch(part) is None):
             raise Fault(400, "a chunk begins with its size in hexadecimal digits")
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A head in its one form, and what follows it. ``last``: no request comes after it."""
+
+    plain: bytes
+    chunked: bool
+    length: int
+    last: bool
+
+
+def _read_head(head: bytes) -> _Head:
+    if _BARE.search(head):
+        raise Fault(400, "a line ends with CR LF")
+    line, *rest = head.split(b"\r\n")
+    method, target, minor = _request_line(line)
+    if len(rest) > _HEADERS_MOST:
+        raise Fault(431, "there are too many headers")
+    headers = [_header(each) for each in rest]
+    named = _check_headers(headers)
+    chunked, length = _body_of(headers, minor)
+    lines = [b"%s %s HTTP/1.%d" % (method, target, minor)]
+    for name, value in headers:
+        if name in _HOP or (name in named and not _stays(name)):
+            continue
+        if name == b"connection":
+            value = b", ".join(t for t in _tokens(value) if t in (b"close", b"keep-alive"))
+            if not value:
+                continue
+        lines.append(name + b": " + value)
+    return _Head(b"\r\n".join([*lines, b"", b""]), chunked, length, b"close" in named)
+
+
+# Agents send the same head over and over; reading it is a function of its bytes alone.
+_known = lru_cache(maxsize=512)(_read_head)
+
+
+def _body_of(headers: list[tuple[bytes, bytes]], minor: int) -> tuple[bool, int]:
+    """Whether the body comes in chunks, and otherwise its length."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings:
+        _check_codings(codings, lengths, minor)
+        return True, 0
+    if len(lengths) > 1 or (lengths and _LENGTH.fullmatch(lengths[0]) is None):
+        raise Fault(400, "Content-Length must be one number")
+    return False, int(lengths[0]) if lengths else 0
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:

@@ -7,7 +7,7 @@ that concerns effects is here, so that there is one place where something is sen
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from gateway.interfaces import Attempt, Clock, Probe, Unsettled, Unwinding, no_probe
 from gateway.model import Action, Call, EffectState, Json, OnConflict, Outcome, Permit, Undo
@@ -55,11 +55,11 @@ class RemoteTarget:
     def name(self) -> str:
         return self._tool.name
 
-    @asynccontextmanager
-    async def attempt(self, call: Call, action: Action) -> AsyncIterator[Attempt]:
+    def attempt(self, call: Call, action: Action) -> AbstractAsyncContextManager[Attempt]:
         if not isinstance(action.facts, Plan):
             raise TypeError("the facts of a remote action are its plan")
-        yield RemoteAttempt(self._tool, call, action.facts)
+        # Nothing is sent before its commit, so there is nothing to roll back.
+        return nullcontext(RemoteAttempt(self._tool, call, action.facts))
 
     @asynccontextmanager
     async def unwind(
