@@ -34,6 +34,8 @@ from gateway.model import (
     Surface,
 )
 
+_SHOWN_MOST = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judges:
@@ -67,6 +69,8 @@ class Decider:
         self._windows = windows
         self._store = store
         self._clock = clock
+        # By identity, with the action itself, so that no other one can have the same.
+        self._shown: dict[int, tuple[Action, Mapping[str, Json]]] = {}
 
     @property
     def revision(self) -> str:
@@ -87,9 +91,18 @@ class Decider:
 
     def action_json(self, call: Call, action: Action) -> Mapping[str, Json]:
         """The action as policy sees it, for the call's row."""
+        known = self._shown.get(id(action))
+        if known is not None and known[0] is action:
+            return known[1]
         document = self.document(call, action, Context(time=call.received_at))
         shown: Mapping[str, Json] = document["action"]
         return shown
+
+    def _judged(self, action: Action, document: Mapping[str, Json]) -> None:
+        """Keeps what policy was shown until the call's row is written, a moment later."""
+        while len(self._shown) >= _SHOWN_MOST:
+            del self._shown[next(iter(self._shown))]
+        self._shown[id(action)] = (action, document["action"])
 
     async def decide(self, call: Call, action: Action) -> Decision:
         decision = await self.judge(call, action, await self.context(call))
@@ -120,7 +133,9 @@ class Decider:
                 obligations=Obligations(irreversible=True),
                 revision=self._policy.revision,
             )
-        return await self._policy.decide(self._policy.document(call, action, context))
+        document = self._policy.document(call, action, context)
+        self._judged(action, document)
+        return await self._policy.decide(document)
 
     async def context(
         self,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Begun(Generic[T]):
+class Begun(Generator[Any, Any, T], Generic[T]):
     """``over``: ``value`` is there already. Otherwise it is awaited, once, by the task that made
     it. What the coroutine raises at once is raised here."""
 
-    __slots__ = ("_waits_for", "_work", "over", "value")
+    __slots__ = ("_held", "_waits_for", "_work", "over", "value")
 
-    def __init__(self, work: Awaitable[T]) -> None:
-        assert isinstance(work, Coroutine)
-        self._work: Coroutine[Any, Any, T] = work
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._held = True
         self.over = False
         self.value: Any = None
         try:
@@ -25,16 +26,28 @@ class Begun(Generic[T]):
             self.over, self.value = True, end.value
 
     def __await__(self) -> Generator[Any, Any, T]:
-        waits_for = self._waits_for if not self.over else None
-        while not self.over:
-            try:
-                try:
-                    answer = yield waits_for
-                except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
-                    waits_for = self._work.throw(error)
-                else:
-                    waits_for = self._work.send(answer)
-            except StopIteration as end:
-                self.over, self.value = True, end.value
-        value: T = self.value
-        return value
+        return self
+
+    # --- what ``await`` asks of what it waits for
+
+    def send(self, value: Any, /) -> Any:
+        if self.over:
+            raise StopIteration(self.value)
+        if self._held:
+            self._held = False
+            return self._waits_for
+        return self._work.send(value)
+
+    def throw(
+        self,
+        kind: Any,
+        value: BaseException | object = None,
+        trace: TracebackType | None = None,
+        /,
+    ) -> Any:
+        if value is None and trace is None:
+            return self._work.throw(kind)
+        return self._work.throw(kind, value, trace)
+
+    def close(self) -> None:
+        self._work.close()

@@ -56,7 +56,7 @@ async def _read(request: Request, bounds: Bounds) -> bytes:
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
-    first = Begun(request.receive())
+    first: Begun[Message] = Begun(_received(request))
     if first.over and first.value["type"] == "http.request" and not first.value.get("more_body"):
         # Most bodies arrive with their head: nothing has to be waited for.
         whole: bytes = first.value.get("body", b"")
@@ -76,6 +76,10 @@ async def _read(request: Request, bounds: Bounds) -> bytes:
     except TimeoutError:
         raise Deadline("The body did not arrive in time. Nothing was done.") from None
     return bytes(data)
+
+
+async def _received(request: Request) -> Message:
+    return await request.receive()
 
 
 async def _chunks(request: Request, first: Awaitable[Message]) -> AsyncIterator[bytes]:

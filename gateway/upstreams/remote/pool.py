@@ -59,17 +59,23 @@ class Pool:
 
     async def take(self, *, writes: bool) -> Connection:
         """Raises ``UpstreamError``: nothing was sent. Every connection is given back."""
-        try:
-            async with asyncio.timeout(self._bounds.connect_s):
-                await self._room.acquire()
-        except TimeoutError:
-            raise unreachable("all connections to it are in use") from None
+        if self._room.locked():
+            await self._wait_for_room()
+        else:
+            await self._room.acquire()  # at once
         try:
             used = self._used(_IDLE_FOR_WRITES_S if writes else _IDLE_S)
             return await self._connected() if used is None else used
         except BaseException:
             self._room.release()
             raise
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._bounds.connect_s):
+                await self._room.acquire()
+        except TimeoutError:
+            raise unreachable("all connections to it are in use") from None
 
     def give_back(self, connection: Connection) -> None:
         self._room.release()
