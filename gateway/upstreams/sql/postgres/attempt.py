@@ -38,8 +38,9 @@ from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
+from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.results import TypeNames
-from gateway.upstreams.sql.postgres.session import Reply, Session, TooMuch
+from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.setbacks import Standing, set_back, standings
 from gateway.upstreams.sql.postgres.sink import Sink, opening
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
@@ -142,12 +143,14 @@ class PostgresAttempt:
         """Raises ``UpstreamError``; also for a judgement on this connection that is stricter than
         the one the call was decided by."""
         try:
-            await self._session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            ((xid,),) = await self._session.last(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+                "SELECT pg_catalog.pg_current_xact_id()::text",
+            )
             before = await baseline(self._session)
             lines = await self._job.judge(self._session)
             if isinstance(lines, Deny):
                 raise UpstreamError(lines.detail, reason=lines.reason, **lines.extra)
-            (xid,) = await self._session.one("SELECT pg_catalog.pg_current_xact_id()::text")
             self._lines = lines
             stood = await self._stood(lines)
             self._result = await self._watched(lines, stood)

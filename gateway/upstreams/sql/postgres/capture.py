@@ -1,7 +1,8 @@
 """Images of what an open transaction changed, proven complete before it commits.
 
 ``own`` is the transaction; ``peer`` a second connection which still sees the committed old
-versions of its rows. ``peek`` says how these are found and why that is everything.
+versions of its rows. ``peek`` says how these are found and why that is everything; ``glance`` does
+the same for a few rows with fewer questions.
 """
 
 from __future__ import annotations
@@ -16,48 +17,24 @@ from gateway.errors import SnapshotFailed
 from gateway.interfaces import Captured, Spool
 from gateway.model import Deny, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres import catalog
 from gateway.upstreams.sql.postgres.catalog import Table
-from gateway.upstreams.sql.postgres.extent import Extent, Touched
-from gateway.upstreams.sql.postgres.fitness import (
-    Answer,
-    Source,
-    Unfit,
-    readable,
-    source,
-    standing,
-    unfit,
-)
+from gateway.upstreams.sql.postgres.extent import PIN, Extent, Touched
+from gateway.upstreams.sql.postgres.fitness import Source, Unfit, readable, source, unfit
+from gateway.upstreams.sql.postgres.glance import KNOWN, copied, glanced_at, known_of, seen
 from gateway.upstreams.sql.postgres.images import (
     BINARY,
     KIND,
     TEXT,
     ImageColumn,
+    Rows,
     TableImage,
     encode,
 )
 from gateway.upstreams.sql.postgres.peek import Budget, Incomplete, Peek, View
+from gateway.upstreams.sql.postgres.questions import Answer
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.signing import NotPrepared, Signer, signer
 from gateway.upstreams.sql.postgres.sink import Sink
-
-# A search path that names nothing makes names in values (regclass and such) unambiguous.
-_PINS = {
-    "search_path": "",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "row_security": "off",
-}
-
-
-_PIN = "SELECT " + ", ".join(
-    f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _PINS.items()
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +116,16 @@ class Capture:
     async def _images(self, extent: Extent, xid: str) -> tuple[TableImage, ...]:
         if not extent.tables:
             return ()
-        oids = [t.oid for t in extent.tables]
-        _, own_readable = await self._own.batch((_PIN, ()), readable(oids))
-        found, keys = await catalog.facts(self._peer, oids)
-        known = await standing(self._peer, oids, keep=True)
-        family = frozenset(oid for table in found.values() for oid in table.ancestors)
         budget = Budget(bytes=self._limits.max_capture_bytes)
-        images: list[TableImage] = []
+        images = await self._glance(extent, xid, budget)
+        if images is not None:
+            return images
+        oids = [t.oid for t in extent.tables]
+        await self._own.run(PIN)
+        own_readable = await readable(self._own, oids)
+        found, keys, known = known_of(await self._peer.kept(KNOWN, oids=oids))
+        family = frozenset(oid for table in found.values() for oid in table.ancestors)
+        tables: list[TableImage] = []
         for touched in extent.tables:
             table = found.get(touched.oid)
             if table is None:
@@ -153,8 +133,32 @@ class Capture:
             await unfit(self._peer, table, keys, touched=family, replica=self._replica, known=known)
             own = await self._own_view(table, own_readable, xid)
             peer = source(table, known.readable, "capture")
-            images.append(await self._table(touched, table, own, peer, xid, budget))
-        return _related(images)
+            tables.append(await self._table(touched, table, own, peer, xid, budget))
+        return _related(tables)
+
+    async def _glance(
+        self, extent: Extent, xid: str, budget: Budget
+    ) -> tuple[TableImage, ...] | None:
+        near = self._hint.condition if self._hint is not None else None
+        touched = glanced_at(extent, xid, self._own, near)
+        if touched is None or (self._hint is not None and self._hint.table != touched.name):
+            return None
+        found = await seen(self._peer, touched, xid, near)
+        table = found.tables.get(touched.oid) if found is not None else None
+        if found is None or table is None:
+            return None
+        await unfit(
+            self._peer,
+            table,
+            found.keys,
+            touched=frozenset(table.ancestors),
+            replica=self._replica,
+            known=found.standing,
+        )
+        if source(table, found.standing.readable, "capture").condition:
+            return None
+        rows = await copied(self._own, table, touched, found, xid, self._sink, budget)
+        return None if rows is None else (_image(touched, table, *rows),)
 
     async def _own_view(self, table: Table, readable: Answer, xid: str) -> View:
         """As the agents' role, or where that does not see every row, with the gateway's rights."""
@@ -191,24 +195,7 @@ class Capture:
             budget=budget,
         )
         before, pages = await peek.ended()
-        after = await peek.made(pages)
-        return TableImage(
-            oid=table.oid,
-            schema=table.schema,
-            name=table.name,
-            fingerprint=table.fingerprint,
-            columns=tuple(
-                ImageColumn(name=c.name, type=c.type, oid=c.type_oid, reg=c.reg)
-                for c in table.stored
-            ),
-            key=table.key.columns if table.key else (),
-            before=before,
-            after=after,
-            updated=touched.updated,
-            spread=False,
-            family=table.ancestors[-1],
-            coding=peek.coding,
-        )
+        return _image(touched, table, before, await peek.made(pages))
 
     def _near(self, table: Table) -> str | None:
         """The hint, for the table that it speaks of or a part of it."""
@@ -217,6 +204,25 @@ class Capture:
         if self._hint.table == table.name or len(table.ancestors) > 1:
             return self._hint.condition
         return None
+
+
+def _image(touched: Touched, table: Table, before: Rows, after: Rows) -> TableImage:
+    return TableImage(
+        oid=table.oid,
+        schema=table.schema,
+        name=table.name,
+        fingerprint=table.fingerprint,
+        columns=tuple(
+            ImageColumn(name=c.name, type=c.type, oid=c.type_oid, reg=c.reg) for c in table.stored
+        ),
+        key=table.key.columns if table.key else (),
+        before=before,
+        after=after,
+        updated=touched.updated,
+        spread=False,
+        family=table.ancestors[-1],
+        coding=BINARY if table.binary else TEXT,
+    )
 
 
 def _related(images: Sequence[TableImage]) -> tuple[TableImage, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.sql import Identifier
 
+from gateway.upstreams.sql.postgres.questions import Answer, Question, answers, as_one
 from gateway.upstreams.sql.postgres.session import Session
 
 
@@ -108,7 +109,7 @@ SELECT c.oid::int8, n.nspname, c.relname,
                  FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY AS p(relid, i)),
                 ARRAY[c.oid::int8])
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%s::int8[]::oid[]) AND c.relkind = 'r'"""
+WHERE c.oid = ANY(%(oids)s::int8[]::oid[]) AND c.relkind = 'r'"""
 
 # Read back from its binary form, a tsquery is another value to ``*=``.
 _COLUMNS = """
@@ -118,7 +119,10 @@ SELECT a.attrelid::int8, a.attnum::int4, a.attname,
        CASE WHEN t.typnamespace <> 'pg_catalog'::regnamespace THEN ''
             WHEN t.typname LIKE 'reg%%' THEN 'oid' WHEN t.typname LIKE '\\_reg%%' THEN 'oid[]'
             ELSE '' END,
-       NOT EXISTS (
+       CASE WHEN t.typtype = 'b' AND t.typelem = 0
+         THEN t.typsend <> 0 AND t.typreceive <> 0
+              AND t.oid <> 'pg_catalog.tsquery'::pg_catalog.regtype
+         ELSE NOT EXISTS (
          WITH RECURSIVE part(oid) AS (
            SELECT t.oid
            UNION
@@ -134,12 +138,13 @@ SELECT a.attrelid::int8, a.attnum::int4, a.attname,
            ) n)
          SELECT FROM part JOIN pg_catalog.pg_type p ON p.oid = part.oid
          WHERE p.typsend = 0 OR p.typreceive = 0
-            OR p.oid = 'pg_catalog.tsquery'::pg_catalog.regtype)
+            OR p.oid = 'pg_catalog.tsquery'::pg_catalog.regtype) END
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = ANY(%s::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = ANY(%(oids)s::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum"""
 
 # usable: a key that names every row, whose equality is the type's default and its own collation.
+# OFFSET 0: by index; a catalog without statistics would be read whole to find a few rows.
 _INDEXES = """
 SELECT i.indrelid::int8, i.indisprimary,
        i.indpred IS NOT NULL OR i.indexprs IS NOT NULL OR i.indisexclusion AS opaque,
@@ -151,13 +156,17 @@ SELECT i.indrelid::int8, i.indisprimary,
        i.indimmediate
 FROM pg_catalog.pg_index i
 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
-LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = i.indclass[k.ord - 1]
-LEFT JOIN pg_catalog.pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
-     AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
-LEFT JOIN pg_catalog.pg_operator o ON o.oid = am.amopopr
+LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_attribute f
+  WHERE f.attrelid = i.indrelid AND f.attnum = k.attnum OFFSET 0) AS a ON true
+LEFT JOIN LATERAL (SELECT * FROM pg_catalog.pg_opclass f
+  WHERE f.oid = i.indclass[k.ord - 1] OFFSET 0) AS oc ON true
+LEFT JOIN LATERAL (SELECT amopopr FROM pg_catalog.pg_amop f
+  WHERE f.amopfamily = oc.opcfamily AND f.amopstrategy = 3
+    AND f.amoplefttype = oc.opcintype AND f.amoprighttype = oc.opcintype OFFSET 0) AS am ON true
+LEFT JOIN LATERAL (SELECT oid, oprname, oprnamespace FROM pg_catalog.pg_operator f
+  WHERE f.oid = am.amopopr OFFSET 0) AS o ON true
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
-WHERE i.indrelid = ANY(%s::int8[]::oid[]) AND (i.indisunique OR i.indisexclusion)
+WHERE i.indrelid = ANY(%(oids)s::int8[]::oid[]) AND (i.indisunique OR i.indisexclusion)
   AND k.ord <= i.indnkeyatts
 GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indisvalid, i.indisexclusion,
          i.indimmediate, i.indpred IS NULL, i.indexprs IS NULL, i.indpred IS NOT NULL,
@@ -166,9 +175,9 @@ ORDER BY i.indrelid, i.indisprimary DESC, count(*), i.indexrelid"""
 
 _FOREIGN_KEYS = """
 WITH family(oid) AS (
-  SELECT o::oid FROM pg_catalog.unnest(%s::int8[]) AS o
+  SELECT o::oid FROM pg_catalog.unnest(%(oids)s::int8[]) AS o
   UNION
-  SELECT p.relid::oid FROM pg_catalog.unnest(%s::int8[]) AS o
+  SELECT p.relid::oid FROM pg_catalog.unnest(%(oids)s::int8[]) AS o
   CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(o::oid::regclass) AS p(relid))
 SELECT k.conname, k.conrelid::int8, k.confrelid::int8,
        CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END
@@ -197,42 +206,34 @@ WHERE k.contype = 'f' AND k.conparentid = 0
 ORDER BY k.oid"""
 
 
+OF_TABLES = (
+    Question(text=_COLUMNS, width=11),
+    Question(text=_INDEXES, width=7),
+    Question(text=_TABLES, width=4),
+)
+OF_KEYS = Question(text=_FOREIGN_KEYS, width=10)
+
+
 async def tables(session: Session, oids: Sequence[int]) -> dict[int, Table]:
     """Those of ``oids`` that are ordinary tables now."""
-    wanted = (list(oids),)
-    return _tables(await session.batch((_COLUMNS, wanted), (_INDEXES, wanted), (_TABLES, wanted)))
+    return tables_of(answers(await session.one(as_one(OF_TABLES), oids=list(oids))))
 
 
-async def facts(
-    session: Session, oids: Sequence[int]
-) -> tuple[dict[int, Table], tuple[ForeignKey, ...]]:
-    """``tables`` and ``foreign_keys`` of them at once. Keeps its plans: for sessions that no
-    one else's SQL runs on."""
-    wanted = (list(oids),)
-    *answers, keys = await session.batch(
-        (_COLUMNS, wanted),
-        (_INDEXES, wanted),
-        (_TABLES, wanted),
-        (_FOREIGN_KEYS, wanted * 2),
-        keep=True,
-    )
-    return _tables(answers), _foreign_keys(keys)
-
-
-def _tables(answers: Sequence[list[tuple[Any, ...]]]) -> dict[int, Table]:
-    all_columns, all_indexes, all_tables = answers
+def tables_of(found: Sequence[Answer]) -> dict[int, Table]:
+    """``found``: the answers to ``OF_TABLES``."""
+    all_columns, all_indexes, all_tables = found
     columns: dict[int, list[Column]] = {}
     for oid, *rest in all_columns:
         columns.setdefault(oid, []).append(_column(rest))
     indexes: dict[int, list[tuple[Any, ...]]] = {}
     for oid, *rest in all_indexes:
         indexes.setdefault(oid, []).append(tuple(rest))
-    found: dict[int, Table] = {}
+    made: dict[int, Table] = {}
     for oid, schema, name, ancestors in all_tables:
         own = tuple(columns.get(oid, ()))
         own_indexes = indexes.get(oid, [])
         key, unique = _keys(own_indexes, own)
-        found[oid] = Table(
+        made[oid] = Table(
             oid=oid,
             schema=schema,
             name=name,
@@ -246,7 +247,7 @@ def _tables(answers: Sequence[list[tuple[Any, ...]]]) -> dict[int, Table]:
             ),
             ancestors=tuple(ancestors),
         )
-    return found
+    return made
 
 
 def _column(row: Sequence[Any]) -> Column:
@@ -281,11 +282,12 @@ def _keys(
 
 async def foreign_keys(session: Session, found: Sequence[Table]) -> tuple[ForeignKey, ...]:
     """Every foreign key from or to one of the tables, or a partitioned table above it."""
-    oids = [table.oid for table in found]
-    return _foreign_keys(await session.rows(_FOREIGN_KEYS, oids, oids))
+    row = await session.one(as_one([OF_KEYS]), oids=[table.oid for table in found])
+    return foreign_keys_of(answers(row)[0])
 
 
-def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
+def foreign_keys_of(rows: Answer) -> tuple[ForeignKey, ...]:
+    """``rows``: the answer to ``OF_KEYS``."""
     return tuple(
         ForeignKey(
             name=name,

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 
 from gateway.model import Measured, RowCounts
-from gateway.upstreams.sql.postgres.session import Query, Session
+from gateway.upstreams.sql.postgres.questions import Answer, Question, answers, as_one
+from gateway.upstreams.sql.postgres.session import Session
 
 Counts = Mapping[int, tuple[int, int, int]]  # by relation: inserted, updated, deleted
-Answer = list[tuple[Any, ...]]
 
 _COUNTERS = """
     pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
@@ -36,7 +35,10 @@ WITH held AS MATERIALIZED (
                     WHERE datname = pg_catalog.current_database())
   GROUP BY relation)
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, h.exclusive,
-       h.written, c.reltuples::float8, {_COUNTERS}
+       h.written, c.reltuples::float8,
+       pg_catalog.has_table_privilege(c.oid, 'SELECT')
+         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+         AND NOT pg_catalog.row_security_active(c.oid), {_COUNTERS}
 FROM held h
 JOIN pg_catalog.pg_class c ON c.oid = h.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -50,7 +52,8 @@ WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r'"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """One relation that the transaction wrote to, or may have: counts are row versions."""
+    """One relation that the transaction wrote to, or may have: counts are row versions.
+    ``readable``: its role sees all rows of it."""
 
     oid: int
     schema: str
@@ -60,6 +63,7 @@ class Touched:
     exclusive: bool
     written: bool
     estimate: float  # the planner's number of rows, -1 when unknown
+    readable: bool
     inserted: int
     updated: int
     deleted: int
@@ -92,34 +96,55 @@ async def baseline(session: Session) -> Counts:
     return {oid: (i, u, d) for oid, i, u, d in await session.rows(_BASELINE)}
 
 
-_QUESTIONS: tuple[Query, ...] = (
-    (_HELD, ()),
-    (_CATALOGS, ()),
-    ("SELECT pg_catalog.current_setting('track_counts')", ()),
+# A search path that names nothing makes names in values (regclass and such) unambiguous.
+_PINS = {
+    "search_path": "",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "TimeZone": "UTC",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "row_security": "off",
+}
+
+
+PIN = "SELECT " + ", ".join(
+    f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _PINS.items()
+)
+
+_QUESTIONS = as_one(
+    (
+        Question(text=_HELD, width=12),
+        Question(text=_CATALOGS, width=4),
+        Question(text="SELECT pg_catalog.current_setting('track_counts')", width=1),
+    )
 )
 
 
 async def extent(session: Session, before: Counts, *, own_temporary: bool = False) -> Extent:
     """What the open transaction of ``session`` has changed. ``own_temporary``: temporary tables
     and the catalog rows that they need are the gateway's own."""
-    return _extent(await session.batch(*_QUESTIONS), before, own_temporary)
+    return _extent(answers(await session.one(_QUESTIONS)), before, own_temporary)
 
 
 async def finished(
     session: Session, before: Counts, *, own_temporary: bool = False
 ) -> tuple[Extent, str | None]:
     """Fires what is deferred, then ``extent``, and the id of the transaction that this is said
-    of."""
-    _, ((xid,),), *answers = await session.batch(
+    of. Names and values read in one way from then on, unless there is ``own_temporary``."""
+    _, _, ((xid,),), (found,) = await session.batch(
         ("SET CONSTRAINTS ALL IMMEDIATE", ()),
+        ("SELECT" if own_temporary else PIN, ()),
         ("SELECT pg_catalog.pg_current_xact_id_if_assigned()::text", ()),
-        *_QUESTIONS,
+        (_QUESTIONS, ()),
     )
-    return _extent(answers, before, own_temporary), xid
+    return _extent(answers(found), before, own_temporary), xid
 
 
-def _extent(answers: Sequence[Answer], before: Counts, own_temporary: bool) -> Extent:
-    held, catalogs, ((counted,),) = answers
+def _extent(found: Sequence[Answer], before: Counts, own_temporary: bool) -> Extent:
+    held, catalogs, ((counted,),) = found
     tables: list[Touched] = []
     sequences: list[str] = []
     locked: list[str] = []
@@ -151,7 +176,7 @@ def _extent(answers: Sequence[Answer], before: Counts, own_temporary: bool) -> E
 
 
 def _touched(row: tuple[object, ...], before: Counts) -> Touched:
-    oid, schema, name, kind, persistence, exclusive, written, estimate, i, u, d = row
+    oid, schema, name, kind, persistence, exclusive, written, estimate, readable, i, u, d = row
     old = before.get(int(str(oid)), (0, 0, 0))
     return Touched(
         oid=int(str(oid)),
@@ -162,6 +187,7 @@ def _touched(row: tuple[object, ...], before: Counts) -> Touched:
         exclusive=bool(exclusive),
         written=bool(written),
         estimate=float(str(estimate)),
+        readable=bool(readable),
         inserted=int(str(i)) - old[0],
         updated=int(str(u)) - old[1],
         deleted=int(str(d)) - old[2],

@@ -10,7 +10,8 @@ from typing import Any
 from psycopg.sql import Identifier
 
 from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
-from gateway.upstreams.sql.postgres.session import Query, Session
+from gateway.upstreams.sql.postgres.questions import Answer, Question, answers, as_one
+from gateway.upstreams.sql.postgres.session import Session
 
 
 class Unfit(Exception):
@@ -35,7 +36,7 @@ _READABLE = """
 SELECT w.oid, c.oid::int8, n.nspname, c.relname, pg_catalog.row_security_active(c.oid),
        pg_catalog.has_table_privilege(c.oid, 'SELECT')
          AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-FROM pg_catalog.unnest(%s::int8[]) AS w(oid)
+FROM pg_catalog.unnest(%(oids)s::int8[]) AS w(oid)
 CROSS JOIN LATERAL (
   SELECT w.oid::oid AS oid, 0 AS i
   UNION ALL
@@ -52,7 +53,7 @@ SELECT w.oid, current_user::text,
         WHERE NOT pg_catalog.has_table_privilege(w.oid::oid, p)),
   pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'),
   pg_catalog.row_security_active(w.oid::oid)
-FROM pg_catalog.unnest(%s::int8[]) AS w(oid)"""
+FROM pg_catalog.unnest(%(oids)s::int8[]) AS w(oid)"""
 
 _OBSTACLES = """
 SELECT w.oid,
@@ -71,7 +72,7 @@ SELECT w.oid,
   (SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i
      WHERE i.indrelid = w.oid::oid AND NOT i.indimmediate AND (i.indisexclusion
        OR (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool) LIMIT 1)
-FROM pg_catalog.unnest(%s::int8[]) AS w(oid)"""
+FROM pg_catalog.unnest(%(oids)s::int8[]) AS w(oid)"""
 
 _REFERENCED_RIGHTS = """
 SELECT c.oid::pg_catalog.regclass::text, r.p
@@ -82,15 +83,12 @@ WHERE NOT pg_catalog.has_table_privilege(c.oid, r.p)
    OR pg_catalog.row_security_active(c.oid) LIMIT 1"""
 
 
-Answer = list[tuple[Any, ...]]
-
-
 async def sources(own: Session, peer: Session, table: Table) -> tuple[Source, Source]:
     """How each side reads the table. Raises ``Unfit`` naming the missing right."""
-    asked = _READABLE, [table.oid]
+    oids = [table.oid]
     return (
-        source(table, await own.rows(*asked), "agent"),
-        source(table, await peer.rows(*asked), "capture"),
+        source(table, await own.rows(_READABLE, oids=oids), "agent"),
+        source(table, await peer.rows(_READABLE, oids=oids), "capture"),
     )
 
 
@@ -120,9 +118,9 @@ def source(table: Table, readable: Answer, role: str) -> Source:
     )
 
 
-def readable(oids: Sequence[int]) -> Query:
-    """The question that ``source`` takes the answer of."""
-    return _READABLE, (list(oids),)
+async def readable(session: Session, oids: Sequence[int]) -> Answer:
+    """What ``source`` takes."""
+    return await session.rows(_READABLE, oids=list(oids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +132,16 @@ class Standing:
     readable: Answer
 
 
-async def standing(peer: Session, oids: Sequence[int], *, keep: bool = False) -> Standing:
-    wanted = (list(oids),)
-    rights, obstacles, may_read = await peer.batch(
-        (_RIGHTS, wanted), (_OBSTACLES, wanted), (_READABLE, wanted), keep=keep
-    )
+STANDING = (
+    Question(text=_RIGHTS, width=5),
+    Question(text=_OBSTACLES, width=7),
+    Question(text=_READABLE, width=6),
+)
+
+
+def standing_of(found: Sequence[Answer]) -> Standing:
+    """``found``: the answers to ``STANDING`` that the capture role is given."""
+    rights, obstacles, may_read = found
     return Standing(
         rights={oid: tuple(rest) for oid, *rest in rights},
         obstacles={oid: tuple(rest) for oid, *rest in obstacles},
@@ -163,7 +166,8 @@ async def unfit(
     for column in table.stored:
         if column.type.removesuffix("[]") in _ONE_WAY_TYPES:
             raise Unfit(f"{table.resource}.{column.name} has a type whose text cannot be read in.")
-    known = known or await standing(peer, [table.oid])
+    if known is None:
+        known = standing_of(answers(await peer.one(as_one(STANDING), oids=[table.oid])))
     _rights(table, known)
     _obstacles(table, known, replica=replica)
     await _references(peer, table, keys, touched, replica=replica)

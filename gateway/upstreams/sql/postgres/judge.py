@@ -118,23 +118,30 @@ class Judge:
         return grammar
 
     async def server(
-        self, connection: Connection, grammar: Grammar, *, name_prefix: str | None = None
+        self,
+        connection: Connection,
+        grammar: Grammar,
+        *,
+        reader: Connection | None = None,
+        name_prefix: str | None = None,
     ) -> Judged | Deny:
-        """``connection`` has the agents' role and an open transaction, that in which the text will
-        run or a READ ONLY one to be rolled back. A ``Deny`` may leave it aborted. With
-        ``name_prefix`` the prepared statements stay behind, ``PREFIX0``, ``PREFIX1``, ..."""
+        """``connection`` has the agents' role and an open transaction that has changed nothing
+        yet: that in which the text will run, or a READ ONLY one to be rolled back. A ``Deny`` may
+        leave it aborted. ``reader``: a connection of the gateway's own to the same database, which
+        sees the same catalogs and keeps its plans. With ``name_prefix`` the prepared statements
+        stay behind, ``PREFIX0``, ``PREFIX1``, ..."""
         parts: list[_Part] = []
         made: set[str] = set()
         for number, written in enumerate(grammar.statements):
             name = "" if name_prefix is None else f"{name_prefix}{number}"
-            part = await self._part(connection, written, name, made)
+            part = await self._part(connection, reader, written, name, made)
             if isinstance(part, Deny):
                 return part
             parts.append(part)
             made |= {n.name for n in written.named if n.fresh and n.schema is None}
         warnings = await self._second_opinion(grammar, parts)
         effects = tuple(dict.fromkeys(e for part in parts for e in part.effects))
-        beyond = await outlying(connection, effects, self._allowed)
+        beyond = await outlying(reader or connection, effects, self._allowed)
         if isinstance(beyond, Deny):
             return beyond
         return Judged(
@@ -147,12 +154,21 @@ class Judge:
         )
 
     async def _part(
-        self, connection: Connection, written: Written, name: str, made: set[str]
+        self,
+        connection: Connection,
+        reader: Connection | None,
+        written: Written,
+        name: str,
+        made: set[str],
     ) -> _Part | Deny:
         resolved: Resolved | None = None
         if written.asks is not None:
             answer = await self._resolver.resolve(
-                connection, written, name=name, timeout_s=self._limits.parse_timeout_s
+                connection,
+                written,
+                reader=reader,
+                name=name,
+                timeout_s=self._limits.parse_timeout_s,
             )
             if isinstance(answer, Deny):
                 return answer

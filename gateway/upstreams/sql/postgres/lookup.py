@@ -164,7 +164,8 @@ async def by_oid(
     types: Iterable[int] = (),
     targets: Iterable[int] = (),
 ) -> Found:
-    """Of operators and types, only those that users made need to be asked for."""
+    """Of operators and types, only those that users made need to be asked for. The plan stays
+    with connections that keep any (see ``Pool``, ``agents``)."""
     wanted = {
         "functions": sorted(functions),
         "operators": sorted(operators),
@@ -176,7 +177,8 @@ async def by_oid(
     row: tuple[Any, ...] = ()
     if asked:
         query = f"SELECT {', '.join(f'({_PARTS[part]})' for part in asked)}"
-        cursor = await connection.execute(query, {part: wanted[part] for part in asked})
+        values = {part: wanted[part] for part in asked}
+        cursor = await connection.execute(query, values, prepare=True)
         row = await cursor.fetchone() or ()
     answers = {part: answer or [] for part, answer in zip(asked, row, strict=True)}
     return Found(

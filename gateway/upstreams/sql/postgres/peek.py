@@ -44,8 +44,8 @@ _PAGES = 16  # on which new versions are looked for beside their old ones
 _LINES = 291  # the most versions on a page of 8 KiB
 _TAIL = 32  # pages at the end of a table where new rows are looked for
 _WINDOW = 256  # pages that are compared at once
-_TID_RANGES = 140000  # the first version that scans a range of pages
-_EPOCH = 1 << 32
+TID_RANGES = 140000  # the first version that scans a range of pages
+EPOCH = 1 << 32
 
 
 class Incomplete(Exception):
@@ -125,7 +125,7 @@ class Peek:
             found = await self._ended_near(self.near, counted)
             rows = await self._these(self.peer, found)
             if rows.count == counted:
-                return rows, _pages(found)
+                return rows, pages_of(found)
         exact = f"x.xmax = '{self._short}'::pg_catalog.xid"
         mine = self._short
         locked = f"{exact} AND x.xmin <> '{mine}'::pg_catalog.xid" if self._unique else exact
@@ -141,7 +141,7 @@ class Peek:
         if not counted:
             return Rows()
         exact = f"x.xmin = '{self._short}'::pg_catalog.xid"
-        if self._unique and counted <= _FEW and self.own.session.version >= _TID_RANGES:
+        if self._unique and counted <= _FEW and self.own.session.version >= TID_RANGES:
             rows = await self._made_near(exact, pages, counted)
             if rows is not None:
                 return rows
@@ -181,16 +181,11 @@ class Peek:
 
     async def _made_near(self, exact: str, pages: frozenset[int], counted: int) -> Rows | None:
         own = self.own
-        tail = (
-            f"(SELECT pg_catalog.format('(%s,0)', greatest(0, pg_catalog.pg_relation_size("
-            f"{self.table.oid}::oid) / pg_catalog.current_setting('block_size')::int8"
-            f" - {_TAIL + counted}))::pg_catalog.tid)"
-        )
-        stored = self.table.stored
-        parts = [f"SELECT {self._columns} {own.found(f'{exact} AND x.ctid >= {tail}', stored)}"]
+        stored, last = self.table.stored, tail(self.table.oid, counted)
+        parts = [f"SELECT {self._columns} {own.found(f'{exact} AND x.ctid >= {last}', stored)}"]
         if pages:
-            beside = f"x.ctid = ANY('{_lines(pages)}'::pg_catalog.tid[])"
-            before = f"{exact} AND {beside} AND x.ctid < {tail}"
+            beside = f"x.ctid = ANY('{lines(pages)}'::pg_catalog.tid[])"
+            before = f"{exact} AND {beside} AND x.ctid < {last}"
             parts.append(f"SELECT {self._columns} {own.found(before, stored)}")
         draft = bytearray()
         copied = await copy_out(
@@ -220,11 +215,11 @@ class Peek:
     def _unique(self) -> bool:
         """Whether nobody before us had our short id, as happens after four thousand million
         transactions: old versions keep their xmin for ever."""
-        return int(self.xid) < _EPOCH
+        return int(self.xid) < EPOCH
 
     @property
     def _short(self) -> int:
-        return int(self.xid) % _EPOCH
+        return int(self.xid) % EPOCH
 
     def _recent(self, column: str) -> str:
         """Ids given no earlier than ours: those of its savepoints are."""
@@ -251,7 +246,7 @@ class Peek:
         number, places, makers = await sees.listed(where)
         if not number:
             return Rows(offset=self.sink.size)
-        these = _placed(places, makers)
+        these = placed(places, makers)
         if (
             number <= _CHUNK
             and not await other.any(these)
@@ -270,7 +265,7 @@ class Peek:
         return rows
 
     async def _windows(self, view: View) -> AsyncIterator[str]:
-        if view.session.version < _TID_RANGES:
+        if view.session.version < TID_RANGES:
             yield ""
             return
         (pages,) = await view.session.one(
@@ -322,20 +317,29 @@ def _chunks(rows: set[Row]) -> Iterable[list[Row]]:
 
 def _these(rows: list[Row]) -> str:
     places = ",".join(f'"{ctid}"' for ctid, _ in rows)
-    return _placed(f"{{{places}}}", "{" + ",".join({xmin for _, xmin in rows}) + "}")
+    return placed(f"{{{places}}}", "{" + ",".join({xmin for _, xmin in rows}) + "}")
 
 
-def _placed(places: str, makers: str) -> str:
+def tail(oid: int, rows: int) -> str:
+    """The place from which on ``rows`` new ones stand that were put at the end of a table."""
+    return (
+        "(SELECT pg_catalog.format('(%s,0)', greatest(0, pg_catalog.pg_relation_size("
+        f"{oid}::oid) / pg_catalog.current_setting('block_size')::int8"
+        f" - {_TAIL + rows}))::pg_catalog.tid)"
+    )
+
+
+def placed(places: str, makers: str) -> str:
     """A place may have been given to a newer version, whose xmin none of the old ones has."""
     return (
         f"x.ctid = ANY('{places}'::pg_catalog.tid[]) AND x.xmin = ANY('{makers}'::pg_catalog.xid[])"
     )
 
 
-def _pages(rows: set[Row]) -> frozenset[int]:
+def pages_of(rows: set[Row]) -> frozenset[int]:
     pages = frozenset(int(ctid[1:].partition(",")[0]) for ctid, _ in rows)
     return pages if len(pages) <= _PAGES else frozenset()
 
 
-def _lines(pages: frozenset[int]) -> str:
+def lines(pages: frozenset[int]) -> str:
     return "{" + ",".join(f'"({p},{n})"' for p in sorted(pages) for n in range(1, _LINES + 1)) + "}"

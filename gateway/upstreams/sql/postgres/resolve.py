@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.model import Deny
 from gateway.upstreams.sql.postgres import lookup
@@ -67,10 +68,17 @@ class Resolver:
         self._hidden_code = HiddenCode()
 
     async def resolve(
-        self, connection: Connection, written: Written, *, name: str = "", timeout_s: float = 2.0
+        self,
+        connection: Connection,
+        written: Written,
+        *,
+        reader: Connection | None = None,
+        name: str = "",
+        timeout_s: float = 2.0,
     ) -> Resolved | Deny:
         """``connection`` is in a transaction, and ``written.asks`` is set. A ``Deny`` may leave
-        the transaction aborted. ``name``: of the prepared statement that stays behind."""
+        the transaction aborted. ``reader``: another one to the same database, which says what
+        objects are. ``name``: of the prepared statement that stays behind."""
         assert written.asks is not None
         refusal = await self.spelled(connection, written)
         if refusal is None and self._only_reads(written):
@@ -84,7 +92,7 @@ class Resolver:
         facts = await self._facts(tree, timeout_s)
         if isinstance(facts, Deny):
             return facts
-        found = await self._look_up(connection, facts)
+        found = await self._look_up(reader or connection, facts)
         refusal = self._refusal(facts, found, written)
         if refusal is not None:
             return refusal
@@ -239,10 +247,18 @@ class Resolver:
 
 
 def facts_of(tree: str) -> TreeFacts | Deny:
+    """Nobody changes what this returns: a call's tree is printed twice, and read once."""
+    return _small(tree) if len(tree) <= _LARGE_TREE else _read(tree)
+
+
+def _read(tree: str) -> TreeFacts | Deny:
     try:
         return read_tree(tree)
     except UnknownTree as error:
         return _unjudged(f"What the server says about the statement cannot be read: {error}.")
+
+
+_small = lru_cache(maxsize=128)(_read)
 
 
 def _users(oids: set[int]) -> set[int]:

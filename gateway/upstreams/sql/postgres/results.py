@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.model import Json
 from gateway.upstreams.sql.masking import Origin
-from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.replies import Reply
+from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.values import render_text
 
 _ORIGINS = """

@@ -7,17 +7,18 @@ itself refuses a second statement in one text. Everything else here is the gatew
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import generators, pq
+from psycopg import generators
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from gateway.errors import UpstreamError
 from gateway.upstreams.sql.postgres.failures import unreachable
+from gateway.upstreams.sql.postgres.replies import DONE, ROWS, Reply, columns_of, origins_of, take
 
 # What decides how values look as text: an image made under one setting and read under another
 # would not be exact. Sent at connect, so that DISCARD ALL returns to them.
@@ -45,18 +46,7 @@ class Timeouts:
     connect: float = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What the server answered to one statement of an agent; values as its text."""
-
-    tag: str
-    affected: int
-    columns: tuple[tuple[str, int], ...]  # name, type oid
-    origins: tuple[tuple[int, int], ...]  # table oid, column number; 0 for what is computed
-    rows: list[tuple[bytes | None, ...]]
-
-
-Query = tuple[str, Sequence[Any]]  # with %s for parameters
+Query = tuple[str, Sequence[Any] | Mapping[str, Any]]  # %s or %(name)s for parameters
 
 
 class TooMuch(Exception):
@@ -85,25 +75,51 @@ class Session:
     def idle(self) -> bool:
         return self.connection.pgconn.transaction_status == TransactionStatus.IDLE
 
-    async def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        """Our own query, ``%s`` for parameters; its rows."""
-        cursor = await self.connection.execute(query, params or None)
+    async def rows(self, query: str, *params: Any, **named: Any) -> list[tuple[Any, ...]]:
+        """Our own query, ``%s`` or ``%(name)s`` for parameters; its rows."""
+        cursor = await self.connection.execute(query, params or named or None)
         return await cursor.fetchall()
 
-    async def one(self, query: str, *params: Any) -> tuple[Any, ...]:
-        return (await self.rows(query, *params))[0]
+    async def one(self, query: str, *params: Any, **named: Any) -> tuple[Any, ...]:
+        return (await self.rows(query, *params, **named))[0]
 
-    async def batch(self, *queries: Query, keep: bool = False) -> list[list[tuple[Any, ...]]]:
+    async def kept(self, query: str, **named: Any) -> tuple[Any, ...]:
+        """As ``one``; the plan stays with the session (see ``Pool``, ``agents``)."""
+        cursor = await self.connection.execute(query, named, prepare=True)
+        rows: list[tuple[Any, ...]] = await cursor.fetchall()
+        return rows[0]
+
+    async def batch(self, *queries: Query) -> list[list[tuple[Any, ...]]]:
         """Our own queries, sent together; the rows of each, none for a command. The first error
-        ends the rest. ``keep``: plans stay with the session (see ``Pool``, ``agents``)."""
+        ends the rest."""
         execute = self.connection.execute
         async with self.connection.pipeline():
-            cursors = [
-                await execute(text, params or None, prepare=keep) for text, params in queries
-            ]
+            cursors = [await execute(text, params or None) for text, params in queries]
         return [
             await cursor.fetchall() if cursor.description is not None else [] for cursor in cursors
         ]
+
+    async def exchange(
+        self, query: Query, raw: str
+    ) -> tuple[tuple[Any, ...], list[tuple[bytes | None, ...]]]:
+        """Two queries, sent together: the one row of ``query``, whose plan is kept, and all rows of
+        ``raw`` with their values in the types' own binary form."""
+        execute = self.connection.execute
+        text, params = query
+        async with self.connection.pipeline():
+            cursor = await execute(text, params or None, prepare=True)
+            found = await execute(raw, prepare=False, binary=True)
+        rows: list[tuple[bytes | None, ...]] = []
+        if found.pgresult is not None:
+            take(found.pgresult, rows)
+        return (await cursor.fetchall())[0], rows
+
+    async def last(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Our own statements, sent as one text; the rows of the last one."""
+        cursor = await self.connection.execute("; ".join(statements))
+        while cursor.nextset():
+            continue
+        return await cursor.fetchall()
 
     async def run(self, statement: str, *params: Any) -> int:
         """Our own statement; how many rows it touched."""
@@ -147,10 +163,10 @@ class Session:
             result = await self.connection.wait(generators.fetch(pgconn))
             if result is None:
                 break
-            if result.status in _ROWS:
-                columns = columns or _columns(result)
-                origins = origins or _origins(result)
-                size += _take(result, rows)
+            if result.status in ROWS:
+                columns = columns or columns_of(result)
+                origins = origins or origins_of(result)
+                size += take(result, rows)
                 if not over and (len(rows) > max_rows or size > max_bytes):
                     over = True
                     await self.connection.cancel_safe(timeout=2.0)
@@ -159,7 +175,7 @@ class Session:
             elif result.status == ExecStatus.COPY_OUT or result.status == ExecStatus.COPY_IN:
                 pgconn.finish()  # no agent's statement copies; there is no way back in here
                 raise psycopg.ProgrammingError("COPY is not accepted here")
-            elif result.status not in _DONE:
+            elif result.status not in DONE:
                 error = psycopg.errors.error_from_result(result)
             if result.command_status:  # on the last part of the rows, or after them
                 tag = result.command_status.decode()
@@ -177,32 +193,6 @@ class Session:
 
     async def close(self) -> None:
         await self.connection.close()
-
-
-_ROWS = frozenset(
-    {ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE, getattr(ExecStatus, "TUPLES_CHUNK", -1)}
-)
-_DONE = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
-
-
-def _columns(result: pq.abc.PGresult) -> tuple[tuple[str, int], ...]:
-    return tuple(
-        ((result.fname(i) or b"").decode(), result.ftype(i)) for i in range(result.nfields)
-    )
-
-
-def _origins(result: pq.abc.PGresult) -> tuple[tuple[int, int], ...]:
-    return tuple((result.ftable(i), result.ftablecol(i)) for i in range(result.nfields))
-
-
-def _take(result: pq.abc.PGresult, rows: list[tuple[bytes | None, ...]]) -> int:
-    size = 0
-    width = range(result.nfields)
-    for row in range(result.ntuples):
-        values = tuple(result.get_value(row, column) for column in width)
-        size += sum(len(v) for v in values if v is not None) + 8
-        rows.append(values)
-    return size
 
 
 # What DISCARD ALL does, in one message together with what stands around it here.
@@ -250,25 +240,36 @@ class Pool:
                 f"All connections to source {self._source!r} are busy.", reason="upstream.timeout"
             ) from None
         try:
-            session = await self._take()
+            session = await self.take()
         except BaseException:
             self._slots.release()
             raise
         try:
             yield session
         finally:
-            returning = asyncio.create_task(self._give_back(session))
-            self._returning.add(returning)
-            returning.add_done_callback(self._returned)
-            # What is still open is rolled back before anybody is told how it went.
-            if not session.idle:
-                await asyncio.shield(returning)
+            await self._let_go(session)
+
+    async def _let_go(self, session: Session) -> None:
+        if not (self._agents or self._closed or session.connection.closed) and session.idle:
+            self._keep(session)
+            self._slots.release()
+            return
+        returning = asyncio.create_task(self._give_back(session))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returned)
+        # What is still open is rolled back before anybody is told how it went.
+        if not session.idle:
+            await asyncio.shield(returning)
+
+    def _keep(self, session: Session) -> None:
+        session.used_at = asyncio.get_running_loop().time()
+        self._idle.append(session)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
         self._returning.discard(task)
         self._slots.release()
 
-    async def _take(self) -> Session:
+    async def take(self) -> Session:
         if not self._idle and self._returning:  # sooner than a new one could be made
             await asyncio.wait(self._returning, return_when=asyncio.FIRST_COMPLETED)
         while self._idle:
@@ -324,6 +325,10 @@ class Pool:
             "lock_timeout": str(int(self._timeouts.lock * 1000)),
             "idle_in_transaction_session_timeout": str(int(self._timeouts.idle * 1000)),
         }
+        if not self._agents:
+            # Catalog queries: planning one takes ten times as long as running it.
+            pins["plan_cache_mode"] = "force_generic_plan"
+            pins["jit"] = "off"
         if self._search_path is not None:
             pins["search_path"] = self._search_path
             pins["row_security"] = "off"  # an error instead of rows that are silently left out
@@ -356,8 +361,7 @@ class Pool:
         except psycopg.Error:
             await session.close()
             return
-        session.used_at = asyncio.get_running_loop().time()
-        self._idle.append(session)
+        self._keep(session)
 
     async def _cleaned(self, session: Session) -> bool:
         connection = session.connection

@@ -230,9 +230,11 @@ class PostgresUpstream:
 
     async def _judged(self, grammar: Grammar) -> tuple[Judged, Foreseen] | Deny:
         try:
-            async with self._agents.session() as session:
+            async with self._agents.session() as session, self._peers.session() as peer:
                 await session.run("BEGIN READ ONLY")
-                judged = await self._judge.server(session.connection, grammar)
+                judged = await self._judge.server(
+                    session.connection, grammar, reader=peer.connection
+                )
                 if isinstance(judged, Deny):
                     return judged
                 return judged, await foresee(session, [run.change for run in judged.runs])
@@ -299,9 +301,13 @@ class PostgresUpstream:
     def _job(self, call: Call, action: Action, facts: _Facts) -> Job:
         async def judge(session: Session) -> tuple[Line, ...] | Deny:
             """Names may resolve otherwise here and now than when the call was decided."""
-            again = await self._judge.server(
-                session.connection, facts.grammar, name_prefix="judged_"
-            )
+            async with self._peers.session() as peer:
+                again = await self._judge.server(
+                    session.connection,
+                    facts.grammar,
+                    reader=peer.connection,
+                    name_prefix="judged_",
+                )
             if isinstance(again, Deny):
                 return again
             wider = frozenset(again.effects) - frozenset(facts.judged.effects)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.results import TypeNames
-from gateway.upstreams.sql.postgres.session import Reply
 from tests.fixtures.postgres_case import Case
 
 

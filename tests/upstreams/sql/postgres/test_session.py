@@ -195,13 +195,27 @@ async def test_only_sessions_without_others_sql_keep_their_plans(
     postgres_server: PostgresServer, pool: Pool
 ) -> None:
     async with pool.session() as session:
-        await session.batch(("SELECT 1", ()), keep=True)
+        assert await session.kept("SELECT %(n)s::int", n=1) == (1,)
         assert await session.rows("SELECT name FROM pg_prepared_statements") == []
     own = Pool("app", pool._url, size=1, timeouts=TIMEOUTS, search_path="", agents=False)
     for _ in range(2):
         async with own.session() as session:
-            await session.batch(("SELECT 1", ()), keep=True)
+            assert await session.kept("SELECT %(n)s::int", n=2) == (2,)
             kept = await session.rows("SELECT statement FROM pg_prepared_statements")
-            assert kept == [("SELECT 1",)]
+            assert kept == [("SELECT $1::int",)]
             await session.run("BEGIN")
     await own.close()
+
+
+async def test_two_queries_travel_together(pool: Pool) -> None:
+    async with pool.session() as session:
+        query = "SELECT %(n)s::int + 1", {"n": 1}
+        found, rows = await session.exchange(
+            query, "SELECT 258::int, NULL, 'x' UNION ALL VALUES (1, NULL, 'y')"
+        )
+        assert found == (2,)
+        assert rows == [(b"\0\0\1\2", None, b"x"), (b"\0\0\0\1", None, b"y")]
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await session.exchange(query, "SELECT 1 / 0")
+        assert await session.last("BEGIN", "SELECT 3", "SELECT 4") == [(4,)]
+        assert not session.idle

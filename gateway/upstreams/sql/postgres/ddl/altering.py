@@ -25,7 +25,8 @@ from gateway.upstreams.sql.postgres.ddl.shape import (
     shape,
     unordered,
 )
-from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.replies import Reply
+from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.postgres.written import Written
 
 _MOST = 25  # kinds of difference that are worked off one after the other

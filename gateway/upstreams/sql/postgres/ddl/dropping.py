@@ -19,7 +19,8 @@ from gateway.upstreams.sql.postgres.ddl.shape import (
     shape,
 )
 from gateway.upstreams.sql.postgres.failures import lost
-from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.replies import Reply
+from gateway.upstreams.sql.postgres.session import Session
 
 _LOCKABLE = """
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)

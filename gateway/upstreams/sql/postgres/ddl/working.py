@@ -24,7 +24,8 @@ from gateway.upstreams.sql.postgres.ddl.truncating import Clearing, copied
 from gateway.upstreams.sql.postgres.extent import Extent
 from gateway.upstreams.sql.postgres.images import KIND, TableImage, encode
 from gateway.upstreams.sql.postgres.preparing import HOME
-from gateway.upstreams.sql.postgres.session import Reply, Session
+from gateway.upstreams.sql.postgres.replies import Reply
+from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.postgres.sink import Sink
 from gateway.upstreams.sql.postgres.written import Written
 
