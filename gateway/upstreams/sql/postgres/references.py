@@ -30,10 +30,8 @@ async def broken(
 
 
 async def _orphans(session: Session, restore: Restore, key: ForeignKey) -> list[int]:
-    rows = (
-        f"{restore.w} w JOIN {restore.b} b ON b.ctid = w.bct "
-        "WHERE w.op IN ('insert', 'update', 'replace') AND NOT w.skip"
-    )
+    source, among, line = restore.put
+    rows = f"{source} WHERE {among}"
     children = [f"b.{_quoted(c)}" for c in key.child_columns]
     match = _equal("p", key, children)
     await session.rows(
@@ -42,7 +40,7 @@ async def _orphans(session: Session, restore: Restore, key: ForeignKey) -> list[
     )
     filled = " AND ".join(f"{child} IS NOT NULL" for child in children)
     lost = await session.rows(
-        f"SELECT w.n FROM {rows} AND {filled} AND NOT EXISTS "
+        f"SELECT {line} FROM {rows} AND {filled} AND NOT EXISTS "
         f"(SELECT 1 FROM {key.parent_name} p WHERE {match})"
     )
     return [row for (row,) in lost]
@@ -50,10 +48,10 @@ async def _orphans(session: Session, restore: Restore, key: ForeignKey) -> list[
 
 async def _referenced(session: Session, restore: Restore, key: ForeignKey) -> list[int]:
     children = [f"c.{_quoted(c)}" for c in key.child_columns]
+    source, among, line = restore.taken
     lost = await session.rows(
-        f"SELECT DISTINCT w.n FROM {restore.w} w JOIN {restore.o} o ON o.{restore.mark} = w.n "
-        f"JOIN {key.child_name} c ON {_equal('o', key, children)} "
-        "WHERE w.op IN ('delete', 'update', 'replace') AND NOT w.skip AND NOT EXISTS "
+        f"SELECT DISTINCT {line} FROM {source} "
+        f"JOIN {key.child_name} c ON {_equal('o', key, children)} WHERE {among} AND NOT EXISTS "
         f"(SELECT 1 FROM {key.parent_name} p WHERE {_equal('p', key, children)})"
     )
     return [row for (row,) in lost]
