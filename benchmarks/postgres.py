@@ -1,7 +1,7 @@
 """What undo costs on PostgreSQL: each statement plain and guarded in turns, by the mechanism alone
-(run, capture, commit over two connections) and through the whole gateway.
+(run, capture, commit over two connections) and through the whole gateway, DROP and TRUNCATE too.
 
-``python -m benchmarks.postgres [--rounds N] [--sizes 1,1000,100000] [--newest] [--write]``
+``python -m benchmarks.postgres [--rounds N] [--sizes 1,1000,100000,1000000] [--newest] [--write]``
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 
-from benchmarks.sql import _config, guarded, taken_back
+from benchmarks.sql import config, guarded, taken_back
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.postgres.attempt import Surroundings
 from tests.fixtures.postgres_case import Case
+from tests.fixtures.postgres_ddl import OWNER, prepared_database
 from tests.fixtures.postgres_server import PostgresServer
 from tests.fixtures.serving import served
 
@@ -54,17 +56,41 @@ class Line:
     guarded_wal: list[float] = field(default_factory=list)
     stored: list[float] = field(default_factory=list)
     reverts: list[float] = field(default_factory=list)
+    resident: list[float] = field(default_factory=list)
+    steps: dict[str, list[float]] = field(default_factory=dict)
+
+
+class Timed(Case):
+    """Notes when the steps of a call were done."""
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        super().__init__(server, database)
+        self.limits = SqlLimits(max_capture_rows=10_000_000, max_capture_bytes=1 << 34)
+        self.marks: list[tuple[str, float]] = []
+
+    def around(self) -> Surroundings:
+        return replace(super().around(), probe=self._mark)
+
+    def _mark(self, step: str) -> None:
+        self.marks.append((step, time.perf_counter()))
+
+    def steps(self, began: float) -> dict[str, float]:
+        """Seconds of each step of the last call."""
+        at = dict(self.marks)
+        ran, captured, done = (at[f"postgres.{s}"] for s in ("ran", "captured", "committed"))
+        return {"run": ran - began, "capture": captured - ran, "commit": done - captured}
 
 
 class Bench:
     """A table of about 180 bytes a row, put back to what it was after each statement."""
 
-    def __init__(self, server: PostgresServer, case: Case, rows: int) -> None:
+    def __init__(self, server: PostgresServer, database: str, rows: int) -> None:
         self.server = server
-        self.case = case
+        self.database = database
         self.rows = rows
-        self.admin = case.admin
-        case.setup(_TABLE.format(rows=rows))
+        self.pids = [os.getpid()]  # whose memory is looked at; the last one's time counts as well
+        self.admin = psycopg.connect(server.url(database), autocommit=True)
+        self.admin.execute(_TABLE.format(rows=rows).encode())
         self.admin.execute("VACUUM ANALYZE")
         (size,) = self.admin.execute("SELECT avg(pg_column_size(item.*))::int FROM item").fetchone()
         self.row_bytes = size
@@ -98,6 +124,25 @@ class Bench:
         if size >= 1000:
             self.admin.execute("VACUUM item")
 
+    def gone(self, size: int) -> None:
+        """A table to be dropped or cleared."""
+        self.admin.execute("DROP TABLE IF EXISTS gone")
+        self.admin.execute(f"CREATE TABLE gone AS SELECT * FROM spare WHERE id <= {size}")
+        self.admin.execute(
+            f"ALTER TABLE gone ADD PRIMARY KEY (id); ALTER TABLE gone OWNER TO {OWNER}"
+        )
+
+    def close(self) -> None:
+        self.admin.close()
+
+    def peak(self) -> float:
+        """The most bytes that the gateway's process held since the last call of this."""
+        folder = Path(f"/proc/{self.pids[-1]}")
+        status = (folder / "status").read_text()
+        (folder / "clear_refs").write_text("5")
+        line = next(x for x in status.splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
     def wal(self) -> int:
         (lsn,) = self.admin.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
         return int(lsn)
@@ -107,7 +152,7 @@ class Bench:
         own = os.times()
         master = int((self.server.folder / "data" / "postmaster.pid").read_text().split()[0])
         ticks = 0
-        for pid in [master, *_children(master)]:
+        for pid in [master, *_children(master), *self.pids[1:]]:
             try:
                 parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except FileNotFoundError:
@@ -129,26 +174,32 @@ def taking(bench: Bench, wall: list[float], cpu: list[float], wal: list[float]) 
     cpu.append(bench.cpu() - before)
 
 
-async def mechanism(bench: Bench, size: int, rounds: int) -> list[Line]:
+async def mechanism(bench: Bench, case: Timed, size: int, rounds: int) -> list[Line]:
     lines = {what: Line(what, size) for what in bench.statements(size)}
     rng = random.Random(size)
-    with psycopg.connect(bench.server.url(bench.case.database, "agent"), autocommit=True) as plain:
+    with psycopg.connect(bench.server.url(bench.database, "agent"), autocommit=True) as plain:
         for number in range(rounds + 1):  # the first warms up
             for what, sql in bench.statements(size).items():
                 line = lines[what] if number else Line(what, size)
                 for way in rng.sample(["plain", "guarded"], 2):
                     if way == "plain":
                         with taking(bench, line.plain, line.plain_cpu, line.plain_wal):
-                            plain.execute(sql)
+                            plain.execute(sql.encode())
                         bench.put_back(what, size)
                         continue
+                    case.marks.clear()
+                    bench.peak()
+                    began = time.perf_counter()
                     with taking(bench, line.guarded, line.guarded_cpu, line.guarded_wal):
-                        done = await bench.case.call(sql)
+                        done = await case.call(sql)
+                    line.resident.append(bench.peak())
+                    for step, took in case.steps(began).items():
+                        line.steps.setdefault(step, []).append(took)
                     spooled = done.undo.spooled
                     stored = (spooled.packed or 0) if spooled else len(done.undo.image)
                     line.stored.append(stored / size)
                     began = time.perf_counter()
-                    await bench.case.revert(done.undo)
+                    await case.revert(done.undo)
                     line.reverts.append(time.perf_counter() - began)
                     if size >= 1000:
                         bench.admin.execute("VACUUM item")
@@ -156,34 +207,43 @@ async def mechanism(bench: Bench, size: int, rounds: int) -> list[Line]:
 
 
 def whole(bench: Bench, size: int, rounds: int, folder: Path) -> list[Line]:
-    lines = {what: Line(what, size) for what in bench.statements(size)}
-    lines["SELECT"] = Line("SELECT", size)
-    url = bench.server.url(bench.case.database)
+    schema = {"DROP": "DROP TABLE gone", "TRUNCATE": "TRUNCATE gone"}
+    reads = {"SELECT": f"SELECT id, owner, state FROM item WHERE id <= {min(size, 10_000)}"}
+    statements = {**bench.statements(size), **schema, **reads}
+    lines = {what: Line(what, size) for what in statements}
+    rng = random.Random(size)
+    url = bench.server.url(bench.database, OWNER)
     folder.mkdir()
     with (
-        served(folder, _config(folder, url)) as gateway,
+        served(folder, config(folder, url, bench.server.url(bench.database))) as gateway,
         gateway.agent() as agent,
         gateway.admin() as admin,
         psycopg.connect(url, autocommit=True) as plain,
     ):
-        reads = {"SELECT": f"SELECT id, owner, state FROM item WHERE id <= {min(size, 10_000)}"}
+        bench.pids.append(gateway.process.pid)
         for number in range(rounds + 1):
-            for what, sql in {**reads, **bench.statements(size)}.items():
+            for what, sql in statements.items():
                 line = lines[what] if number else Line(what, size)
-                with taking(bench, line.plain, line.plain_cpu, line.plain_wal):
-                    cursor = plain.execute(sql)
-                    if cursor.description:
-                        cursor.fetchall()
-                if what in reads:
+                for way in rng.sample(["plain", "guarded"], 2):
+                    if what in schema:
+                        bench.gone(size)
+                    if way == "plain":
+                        with taking(bench, line.plain, line.plain_cpu, line.plain_wal):
+                            cursor = plain.execute(sql.encode())
+                            if cursor.description:
+                                cursor.fetchall()
+                        if what not in reads and what not in schema:
+                            bench.put_back(what, size)
+                        continue
+                    bench.peak()
                     with taking(bench, line.guarded, line.guarded_cpu, line.guarded_wal):
-                        guarded(agent, "bench", sql)
-                    continue
-                bench.put_back(what, size)
-                with taking(bench, line.guarded, line.guarded_cpu, line.guarded_wal):
-                    _, call = guarded(agent, "bench", sql)
-                line.reverts.append(taken_back(admin, call))
-                if size >= 1000:
-                    bench.admin.execute("VACUUM item")
+                        _, call = guarded(agent, "bench", sql)
+                    line.resident.append(bench.peak())
+                    if what not in reads:
+                        line.reverts.append(taken_back(admin, call))
+                    if size >= 1000 and what not in schema:
+                        bench.admin.execute("VACUUM item")
+        bench.pids.pop()
     return list(lines.values())
 
 
@@ -201,15 +261,37 @@ def table(title: str, lines: list[Line]) -> list[str]:
         f"| {r.what} | {r.rows:,} | {_ms(r.plain)} | {_ms(r.guarded)} "
         f"| {_ratio(r.guarded, r.plain)} | {_ms(r.plain_cpu)} | {_ms(r.guarded_cpu)} "
         f"| {_ratio(r.guarded_wal, r.plain_wal)} "
-        f"| {f'{statistics.median(r.stored):.0f}' if r.stored else '-'} | {_ms(r.reverts)} |"
+        f"| {f'{statistics.median(r.stored):.0f}' if r.stored else '-'} | {_ms(r.reverts)} "
+        f"| {max(r.resident, default=0) / 1e6:.0f} |"
         for r in lines
     ]
     head = [
         "| statement | rows | plain ms | guarded ms | ratio | plain CPU ms | guarded CPU ms "
-        "| WAL ratio | stored bytes/row | revert ms |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| WAL ratio | stored bytes/row | revert ms | peak MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    return [f"## {title}", "", *head, *rows, ""]
+    return [f"## {title}", "", *head, *rows, "", *profile(lines)]
+
+
+def profile(lines: list[Line]) -> list[str]:
+    """Where the time goes, as far as it was looked at."""
+    looked = [line for line in lines if line.steps]
+    if not looked:
+        return []
+    return [
+        "Where the time of a guarded statement goes: running it and asking what it changed;",
+        "finding, copying and storing the images; and the commit.",
+        "",
+        "| statement | rows | plain ms | run ms | capture ms | commit ms |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(
+            f"| {r.what} | {r.rows:,} | {_ms(r.plain)} | "
+            + " | ".join(_ms(r.steps[step]) for step in ("run", "capture", "commit"))
+            + " |"
+            for r in looked
+        ),
+        "",
+    ]
 
 
 def render(options: argparse.Namespace, bench: Bench, found: dict[str, list[Line]]) -> str:
@@ -221,9 +303,10 @@ def render(options: argparse.Namespace, bench: Bench, found: dict[str, list[Line
         "",
         "Every statement runs plain and guarded in turns, and the table is put back between. The",
         "ratio is the median over the rounds of guarded to plain wall time; CPU is that of the",
-        "server's processes and the client's (of the whole gateway only the server's and the",
-        "client's part, not the gateway's own process). Stored bytes are those of the compressed",
-        "images. `revert` takes the statement back, with the way back from that captured as well.",
+        "server's processes, the client's and the gateway's. Stored bytes are those of the",
+        "compressed images. `revert` takes the statement back, and captures the way back from it.",
+        "Peak MB is the most memory that the gateway's process held (of the mechanism alone: the",
+        "process that it runs in, this benchmark's).",
         "",
         f"    python -m benchmarks.postgres {flags} --write",
         "",
@@ -240,30 +323,35 @@ def render(options: argparse.Namespace, bench: Bench, found: dict[str, list[Line
 
 async def run(options: argparse.Namespace, folder: Path) -> str:
     sizes = [int(n) for n in options.sizes.split(",")]
+    found: dict[str, list[Line]] = {}
     with PostgresServer.started(newest=options.newest) as server:
-        case = Case(server, server.create_database())
-        case.limits = SqlLimits(max_capture_rows=10_000_000, max_capture_bytes=1 << 34)
-        bench = Bench(server, case, options.rows)
-        found: dict[str, list[Line]] = {}
+        case = Timed(server, server.create_database())
+        bench = Bench(server, case.database, options.rows)
+        case.grant()
         title = "The mechanism alone"
         found[title] = [
-            line for size in sizes for line in await mechanism(bench, size, options.rounds)
+            line for size in sizes for line in await mechanism(bench, case, size, options.rounds)
         ]
+        await case.close()
         if not options.mechanism:
+            bench.close()
+            server.drop_database(bench.database)
+            bench = Bench(server, prepared_database(server), options.rows)
+            bench.admin.execute(f"ALTER TABLE item OWNER TO {OWNER}")
             found["Through the whole gateway"] = [
                 line
                 for size in sizes
                 for line in whole(bench, size, options.rounds, folder / str(size))
             ]
         text = render(options, bench, found)
-        await case.close()
+        bench.close()
     return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgres", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="pairs per row of the table")
-    parser.add_argument("--sizes", default="1,1000,100000", help="rows per statement")
+    parser.add_argument("--sizes", default="1,1000,100000,1000000", help="rows per statement")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table")
     parser.add_argument("--newest", action="store_true", help="the newest PostgreSQL")
     parser.add_argument("--mechanism", action="store_true", help="not the whole gateway")

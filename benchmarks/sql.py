@@ -134,10 +134,11 @@ def measure(database: Database, source: str, gateway: Served, size: int, rounds:
     return [reads, deletes, updates]
 
 
-def _config(folder: Path, url: str) -> Path:
+def config(folder: Path, url: str, capture_url: str | None = None) -> Path:
     policies = folder / "policies"
     policies.mkdir()
     (policies / "gateway.rego").write_text(POLICY)
+    own = f'capture_url: "{capture_url}", ' if capture_url else ""
     config = folder / "config.yaml"
     config.write_text(
         f"""
@@ -149,7 +150,7 @@ identity:
   admin_token: "${{HOLDFAST_ADMIN_TOKEN}}"
   agents: [{{name: bench, token: "${{HOLDFAST_AGENT_TOKEN}}", roles: [bench]}}]
 sources:
-  bench: {{url: "{url}", environment: benchmark}}
+  bench: {{url: "{url}", {own}environment: benchmark}}
 telemetry: {{log_level: error}}
 """
     )
@@ -157,7 +158,7 @@ telemetry: {{log_level: error}}
 
 
 def _campaign(database: Database, url: str, folder: Path, sizes: list[int], n: int) -> list[Row]:
-    with served(folder, _config(folder, url)) as gateway:
+    with served(folder, config(folder, url)) as gateway:
         return [row for size in sizes for row in measure(database, "bench", gateway, size, n)]
 
 
