@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
+TRAP = "trap"  # the statement of one
 EXACT, REFUSED, FAILS = "exact", "refused", "fails"
 _ROWS = "INSERT INTO t SELECT i, i % 2, 'v' || i, i + 0.50 FROM generate_series(1, 6) i"  # six rows
 _PICK = "CREATE TABLE pick(id int, v text); INSERT INTO pick VALUES (1, 'one'), (4, 'four')"
@@ -44,6 +45,7 @@ class Matrix:
     versions: tuple[str, ...]
     shapes: tuple[Shape, ...]
     statements: tuple[str, ...]
+    traps: tuple[Shape, ...] = ()  # of one statement each
 
 
 def load(path: Path) -> Matrix:
@@ -53,7 +55,20 @@ def load(path: Path) -> Matrix:
         versions=tuple(told["versions"]),
         shapes=tuple(_shapes(told)),
         statements=tuple(told["statements"]),
+        traps=tuple(_traps(told)),
     )
+
+
+def _traps(told: Mapping[str, Any]) -> Iterator[Shape]:
+    for name, trap in told.get("traps", {}).items():
+        yield Shape(
+            name=name,
+            setup=";".join((trap["setup"], trap.get("rows", _ROWS))),
+            statements=(Statement(TRAP, trap["statement"]),),
+            otherwise={TRAP: trap["otherwise"]} if "otherwise" in trap else {},
+            since=trap.get("since", 0),
+            drawn=trap.get("drawn", False),
+        )
 
 
 def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:

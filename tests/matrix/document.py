@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.matrix.cases import EXACT, FAILS, REFUSED, Matrix, tables
+from tests.matrix.cases import EXACT, FAILS, REFUSED, TRAP, Matrix, tables
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "matrix.md"
 
@@ -43,4 +43,12 @@ def _table(matrix: Matrix) -> str:
             found = [shape.expected(statement, version) for version in matrix.versions]
             cells.append(" / ".join(_SIGNS[one] for one in dict.fromkeys(found)))
         lines.append(f"| {shape.name} | " + " | ".join(cells) + " |")
+    if matrix.traps:
+        lines += ["", f"### Traps of {matrix.engine}", "", "| | statement | |", "|---|---|---|"]
+    for trap in matrix.traps:
+        [statement] = trap.statements
+        found = [trap.expected(TRAP, version) for version in matrix.versions]
+        sign = " / ".join(_SIGNS[one] for one in dict.fromkeys(found))
+        text = " ".join(statement.text.split()).replace("|", "\\|")
+        lines.append(f"| {trap.name} | `{text}` | {sign} |")
     return "\n".join(lines) + "\n"

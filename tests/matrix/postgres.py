@@ -121,7 +121,7 @@ class Postgres:
     def plain(self, sql: str) -> Mapping[str, Any]:
         results: list[dict[str, Any]] = []
         try:
-            for statement in sql.split(";"):
+            for statement in [sql] if sql.startswith("DO ") else sql.split(";"):
                 cursor = self._agent.execute(statement.encode())
                 rows: list[list[Any]] = []
                 if cursor.description is not None:

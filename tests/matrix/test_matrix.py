@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.postgres_server import PostgresServer
-from tests.matrix.cases import FOLDER, Shape, load
+from tests.matrix.cases import FOLDER, TRAP, Shape, load
 from tests.matrix.document import DOCUMENT, render
 from tests.matrix.postgres import Postgres
 from tests.matrix.running import shape_outcomes
@@ -34,6 +34,13 @@ async def test_postgres(postgres: Postgres, shape: Shape) -> None:
     found = await shape_outcomes(postgres, shape)
     expected = {name: shape.expected(name, postgres.version) for name in POSTGRES.statements}
     assert found == expected
+
+
+@pytest.mark.parametrize("trap", POSTGRES.traps, ids=lambda trap: trap.name)
+async def test_postgres_traps(postgres: Postgres, trap: Shape) -> None:
+    if postgres.number < trap.since:
+        pytest.skip(f"not before version {trap.since // 10000}")
+    assert await shape_outcomes(postgres, trap) == {TRAP: trap.expected(TRAP, postgres.version)}
 
 
 def test_the_page_says_what_the_tests_hold() -> None:
