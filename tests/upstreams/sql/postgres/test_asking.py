@@ -35,7 +35,8 @@ async def test_the_server_prints_what_a_statement_means(connection: Connection) 
     assert isinstance(tree, str)
     facts = read_tree(tree)
     assert facts.called == {870}
-    assert [u.relation for u in facts.uses] == [1259]
+    # From 16 on, what is read and what it takes to read it are printed apart.
+    assert {u.relation for u in facts.uses} == {1259}
 
 
 async def test_settings_are_as_before_afterwards(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -146,10 +147,22 @@ async def judged(judging: Bench, sql: str, *params: object) -> Judged:
     return found
 
 
+async def without_xml(judging: Bench, *texts: str) -> frozenset[str]:
+    """Those of ``texts`` that a server built without libxml does not take, if this is one."""
+    try:
+        await judging.connection.execute("SELECT '<a/>'::xml")
+    except psycopg.errors.FeatureNotSupported:
+        return frozenset(text for text in texts if re.search(r"(?i)\bxml", text))
+    return frozenset()
+
+
 async def test_every_statement_of_the_table_is_judged_as_written_there(judging: Bench) -> None:
     wrong = []
+    unknown = await without_xml(judging, *(sql for _, sql in table()))
     for want, sql in table():
         found = await judging.judged(sql)
+        if sql in unknown and isinstance(found, Deny) and "XML" in found.detail:
+            continue  # refused by the server itself, whatever we would make of it
         got = found.reason if isinstance(found, Deny) else f"{found.cls} {found.name}"
         if got != want:
             wrong.append((want, got, sql))
@@ -172,7 +185,11 @@ async def test_a_call_with_an_effect_is_found_in_every_position(judging: Bench, 
 
 async def test_the_positions_are_ones_that_the_server_takes(judging: Bench) -> None:
     refused = {}
+    unknown = await without_xml(judging, *POSITIONS)
+    assert len(unknown) <= 4
     for position in POSITIONS:
+        if position in unknown:
+            continue
         found = await judging.judged(position.format("vouched(1)"))
         if isinstance(found, Deny):
             refused[position] = found.detail

@@ -37,7 +37,8 @@ async def answer(
     try:
         resolver = Resolver(allowed, worker)
         name = f"kept_{next(_names)}"
-        return await resolver.resolve(judging.connection, grammar.statements[0], name=name)
+        written = grammar.statements[0]
+        return await resolver.resolve(judging.connection, written, name=name, timeout_s=20)
     finally:
         await judging.connection.execute("ROLLBACK")
         await worker.close()
