@@ -12,6 +12,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 
 from gateway.model import Deny
+from gateway.upstreams.sql.postgres.failures import words
 from gateway.upstreams.sql.postgres.lookup import Connection
 
 _TITLE = "rewritten parse tree:"
@@ -71,11 +72,13 @@ def _refusal(error: psycopg.Error) -> Deny:
     """What an error says about the statement. Raises it when it speaks of something else."""
     said = error.diag.message_primary
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Deny(reason="upstream.failed", detail=f"PostgreSQL refuses: {said}.")
+        return Deny(
+            reason="upstream.failed", detail=f"PostgreSQL refuses: {said}.", extra=words(error)
+        )
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return _runs_code()
     if _ABOUT_THE_TEXT.match(error.sqlstate or ""):
-        return Deny(reason="sql.unparsable", detail=f"PostgreSQL says: {said}.")
+        return Deny(reason="sql.unparsable", detail=f"PostgreSQL says: {said}.", extra=words(error))
     raise error
 
 

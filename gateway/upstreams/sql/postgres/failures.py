@@ -29,19 +29,25 @@ def upstream_error(error: psycopg.Error, source: str) -> UpstreamError:
     ``upstream.unreachable``, which names nothing of the connection string."""
     if lost(error):
         return unreachable(source)
-    diag = error.diag
-    state = diag.sqlstate or "XX000"
-    message = diag.message_primary or type(error).__name__
-    extra: dict[str, Json] = {"sqlstate": state, "message": message}
-    if diag.message_detail:
-        extra["server_detail"] = diag.message_detail
-    if diag.message_hint:
-        extra["hint"] = diag.message_hint
-    if diag.statement_position:
-        extra["position"] = int(diag.statement_position)
+    extra = words(error)
+    state, message = str(extra["sqlstate"]), extra["message"]
     if state in _TIMEOUTS:
         return UpstreamError(_TIMEOUTS[state], reason="upstream.timeout", **extra)
     return UpstreamError(f"PostgreSQL answered: {message} (SQLSTATE {state}).", **extra)
+
+
+def words(error: psycopg.Error) -> dict[str, Json]:
+    """What the server said, part by part."""
+    diag = error.diag
+    message = diag.message_primary or type(error).__name__
+    found: dict[str, Json] = {"sqlstate": diag.sqlstate or "XX000", "message": message}
+    if diag.message_detail:
+        found["server_detail"] = diag.message_detail
+    if diag.message_hint:
+        found["hint"] = diag.message_hint
+    if diag.statement_position:
+        found["position"] = int(diag.statement_position)
+    return found
 
 
 def unreachable(source: str) -> UpstreamError:

@@ -71,7 +71,8 @@ def read(sql: str, max_bytes: int) -> Grammar | Deny:
         found = parse(sql).stmts
         return _statements(sql, found)
     except Unparsable as error:
-        return Deny(reason="sql.unparsable", detail=f"PostgreSQL's grammar says: {error}.")
+        detail = f"PostgreSQL's grammar says: {error}."
+        return Deny(reason="sql.unparsable", detail=detail, extra=error.words)
 
 
 def _statements(sql: str, found: Any) -> Grammar | Deny:

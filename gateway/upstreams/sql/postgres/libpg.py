@@ -3,10 +3,13 @@ name a field ``None`` and so are no valid Python."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from google.protobuf.message import DecodeError
+
+from gateway.model import Json
 
 _postgast: Any = import_module("postgast")
 pg: Any = import_module("postgast.pg_query_pb2")
@@ -20,7 +23,11 @@ if _message is not None and hasattr(_message, "SetAllowOversizeProtos"):
 
 
 class Unparsable(Exception):
-    """The grammar does not take the text; the message says why."""
+    """The grammar does not take the text; the message says why. ``words``: as a server would."""
+
+    def __init__(self, message: str, words: Mapping[str, Json] | None = None) -> None:
+        super().__init__(message)
+        self.words = dict(words or {})
 
 
 def parse(sql: str) -> Any:
@@ -28,7 +35,7 @@ def parse(sql: str) -> Any:
     try:
         return _postgast.parse(sql)
     except _postgast.PgQueryError as error:
-        raise Unparsable(error.message) from error
+        raise Unparsable(error.message, _words(error)) from error
     except DecodeError as error:
         raise Unparsable("the statement is nested too deeply") from error
 
@@ -40,3 +47,9 @@ def deparse(statement: Any) -> str:
         return str(_postgast.deparse(result))
     except _postgast.PgQueryError as error:
         raise Unparsable(error.message) from error
+
+
+def _words(error: Any) -> dict[str, Json]:
+    if error.funcname != "scanner_yyerror":  # the others do not tell their code
+        return {"message": error.message}
+    return {"sqlstate": "42601", "message": error.message, "position": error.cursorpos}
