@@ -43,6 +43,7 @@ from gateway.revert import Reverter
 from gateway.store.images import Images
 from gateway.store.sqlite import SqliteStore
 from gateway.surfaces.uploads import Shelf
+from gateway.telemetry import Telemetry
 from gateway.upstreams.mcp.upstream import McpUpstream
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
@@ -85,6 +86,7 @@ class Parts:
     purger: Purger
     recovery: Recovery
     freezer: Freezer
+    telemetry: Telemetry
 
     @property
     def targets(self) -> dict[str, Source]:
@@ -99,7 +101,10 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     images = images_of(config.snapshots, clock, config.sources)
     remains = SourceRemains()
     path = Path(config.store.path)
-    store = SqliteStore(path, images=images, clock=clock, remains=remains, probe=probe)
+    telemetry = Telemetry([*config.sources, *config.tools, *config.mcp_servers])
+    store = SqliteStore(
+        path, images=images, clock=clock, remains=remains, probe=probe, meter=telemetry
+    )
     sources = _sources(config, images, clock, probe)
     remains.know(sources)
     shelf = Shelf(config.server.max_upload_bytes)
@@ -135,6 +140,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
         purger=_purger(sources, pipeline, store, clock),
         recovery=Recovery(upstreams=targets, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
+        telemetry=telemetry,
     )
 
 

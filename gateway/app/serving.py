@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 
@@ -26,6 +26,7 @@ from gateway.surfaces import application as http
 from gateway.surfaces.mcp.desk import Desk
 from gateway.surfaces.strict_json import JsonBounds
 from gateway.surfaces.wiring import Bounds, Gateway
+from gateway.telemetry import MeteredWalk, Standing
 
 
 def build(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Starlette:
@@ -61,7 +62,7 @@ def _gateway(parts: Parts) -> Gateway:
         )
 
     return Gateway(
-        pipeline=parts.pipeline,
+        pipeline=MeteredWalk(parts.pipeline, parts.telemetry),
         reverter=parts.reverter,
         purger=parts.purger,
         store=parts.store,
@@ -90,7 +91,30 @@ def _gateway(parts: Parts) -> Gateway:
         ),
         uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
         shelf=parts.shelf,
+        metrics=lambda: _scraped(parts),
+        may_scrape=_scraper(config),
     )
+
+
+async def _scraped(parts: Parts) -> bytes:
+    now = parts.clock.now()
+    stored = await parts.store.freezes()
+    freezes = [f for f in (*parts.windows.active(now), *stored) if f.active(now)]
+    findings = await parts.policy.check()
+    standing = Standing(
+        open_calls=await parts.store.open_calls(),
+        freezes=len(freezes),
+        revision=parts.policy.revision,
+        policy_fault=any(finding.level == "error" for finding in findings),
+    )
+    return parts.telemetry.text(standing)
+
+
+def _scraper(config: Config) -> Callable[[str], bool]:
+    token = config.telemetry.metrics_token
+    if token is None:
+        return lambda _: False
+    return AdminToken(token.get_secret_value()).matches
 
 
 def _kinds(parts: Parts) -> dict[str, str]:

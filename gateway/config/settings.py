@@ -273,6 +273,8 @@ class TelemetrySettings(Settings):
     """The least severe level that is written."""
     log_format: Literal["text", "json"] = "text"
     """`text` for people, `json` for programs; both to standard error."""
+    metrics_token: Annotated[Token | None, BlankIsNone] = None
+    """A bearer token that reads `/metrics` and nothing else; the admin token does too."""
 
 
 class Config(Settings):
@@ -301,7 +303,7 @@ class Config(Settings):
     mcp_servers: dict[Name, McpServerSettings] = Field(default_factory=dict)
     """The MCP servers that are protected, by name."""
     telemetry: TelemetrySettings = TelemetrySettings()
-    """Logs."""
+    """Logs and metrics."""
 
     _places: Places = PrivateAttr(default_factory=Places)
 

@@ -182,6 +182,10 @@ class CallRecords(Protocol):
 
 
 class CounterStore(Protocol):
+    async def open_calls(self) -> Mapping[str, int]:
+        """How many calls have not ended, by their state."""
+        ...
+
     async def counters(self, call: Call) -> Mapping[str, Json]:
         """What the subject did before ``call``: ``{"session": ..., "hour": ...}``, counts of this
         session and of the last 60 minutes over all its sessions. A count may be behind by calls

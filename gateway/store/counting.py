@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import operator
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
+from gateway.interfaces.metering import Meter, NoMeter
 from gateway.lifecycle import State
 from gateway.model import (
     ActionClass,
@@ -28,7 +29,9 @@ from gateway.model import (
     Outcome,
     Permit,
     Reach,
+    RevertJob,
     Running,
+    Undo,
 )
 from gateway.store.cells import stamp
 from gateway.store.rows import Tallied
@@ -189,9 +192,19 @@ def _number_at(t: Tables, since: str) -> int:
 class CountingStore(TransactionalStore):
     """A store that also counts: every move goes through here once more."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, meter: Meter | None = None, **parts: Any) -> None:
         super().__init__(**parts)
         self._tallies = Tallies()
+        self._meter = meter or NoMeter()
+
+    async def open_calls(self) -> Mapping[str, int]:
+        def states(t: Tables) -> list[str]:
+            return [
+                *(head.state for head in t.unsettled()),
+                *(State.HELD for _ in t.approvals(True)),
+            ]
+
+        return Counter(await self._read(states))
 
     async def counters(self, call: Call) -> Mapping[str, Json]:
         subject = call.subject
@@ -256,6 +269,10 @@ class CountingStore(TransactionalStore):
     async def permit(self, running: Running, **more: Any) -> Permit | Deny:
         number = self._tallies.number()
         permit = await super().permit(running, **more)
+        if isinstance(permit, Permit) and more["undo"] is not None:
+            undo: Undo = more["undo"]
+            size = len(undo.image) if undo.spooled is None else undo.spooled.size
+            self._meter.kept(undo.upstream, size)
         measured: Measured = more["measured"]
         was = self._tallies.open.get(running.call)
         if isinstance(permit, Permit) and was is not None:
@@ -298,6 +315,11 @@ class CountingStore(TransactionalStore):
             return await super().decide_approval(id, **more)
         finally:
             self._tallies.forget()
+
+    async def save_revert(self, job: RevertJob) -> None:
+        await super().save_revert(job)
+        if job.state != "running":
+            self._meter.reverted(job)
 
     def _begun(self, number: int, call: Call, action: Mapping[str, Json]) -> None:
         if call.reverts:

@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import aiosqlite
 
 from gateway.errors import StoreUnavailable
 from gateway.interfaces import Clock, Probe, Remains, no_probe
+from gateway.interfaces.metering import Meter
 from gateway.store import keeping
 from gateway.store.counting import CountingStore
 from gateway.store.images import Images
@@ -44,9 +46,15 @@ class SqliteStore(CountingStore):
         approval_ttl: timedelta = APPROVAL_TTL,
         remains: Remains | None = None,
         probe: Probe = no_probe,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__(
-            images=images, clock=clock, approval_ttl=approval_ttl, remains=remains, probe=probe
+            images=images,
+            clock=clock,
+            approval_ttl=approval_ttl,
+            remains=remains,
+            probe=probe,
+            meter=meter,
         )
         self._path = path
         self._lock: int | None = None
@@ -79,7 +87,11 @@ class SqliteStore(CountingStore):
             os.close(lock)
 
     async def _write(self, op: Callable[[Tables, datetime], T]) -> T:
-        return await self._writer.write(op)
+        began = time.monotonic()
+        try:
+            return await self._writer.write(op)
+        finally:
+            self._meter.wrote(time.monotonic() - began)
 
     async def _read(self, op: Callable[[Tables], T]) -> T:
         if len(self._readers) < READERS:

@@ -34,12 +34,14 @@ class Access(StrEnum):
     AGENT = "agent"
     EITHER = "either"
     ADMIN = "admin"
+    SCRAPE = "scrape"  # the admin or who reads the metrics; reading them is recorded nowhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """``query``: JSON Schema by parameter. ``body`` and ``answers`` name schemas of
-    ``schemas.SCHEMAS``; an answer without one has no JSON body. ``optional_body``: may be
+    ``schemas.SCHEMAS``; an answer without one has a body of
+    ``media_type``. ``optional_body``: may be
     absent. ``any_query``: the query is not ours and is read by the endpoint itself."""
 
     method: str
@@ -53,6 +55,7 @@ class Endpoint:
     body: str | None = None
     optional_body: bool = False
     answers: Mapping[int, str | None]
+    media_type: str = "text/event-stream"
 
 
 async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> Response:
@@ -90,6 +93,10 @@ async def _admit(gateway: Gateway, endpoint: Endpoint, visit: Visit) -> None:
 
 async def _who(gateway: Gateway, access: Access, visit: Visit) -> Subject:
     token = bearer(visit.request)
+    if access is Access.SCRAPE:
+        if not gateway.is_admin(token) and not gateway.may_scrape(token):
+            raise Unauthenticated("The admin token, or that of the metrics, is needed here.")
+        return Subject(id=ADMIN, roles=(), session="metrics")
     session = single(visit.request, "Holdfast-Session")
     if gateway.is_admin(token):
         if access is Access.AGENT:

@@ -1,4 +1,4 @@
-"""``/healthz`` (the process) and ``/readyz`` (everything a call needs)."""
+"""``/healthz`` (the process), ``/readyz`` (everything a call needs) and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 from starlette.responses import Response
 
 from gateway.errors import HoldfastError
-from gateway.surfaces.answers import answer
+from gateway.surfaces.answers import SAFE, answer
 from gateway.surfaces.endpoint import Access, Endpoint
 from gateway.surfaces.visit import Act, Visit
 from gateway.surfaces.wiring import Gateway
 
+# The text format of Prometheus.
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +78,13 @@ async def healthy(_gateway: Gateway, _visit: Visit) -> Act:
     return Act(what="health", run=run)
 
 
+async def metrics(gateway: Gateway, _visit: Visit) -> Act:
+    async def run() -> Response:
+        return Response(await gateway.metrics(), headers={**SAFE, "Content-Type": MEDIA_TYPE})
+
+    return Act(what="metrics", run=run)
+
+
 def endpoints() -> tuple[Endpoint, ...]:
     return (
         Endpoint(
@@ -93,5 +102,14 @@ def endpoints() -> tuple[Endpoint, ...]:
             read=Readiness().read,
             summary="Store, policy and audit work; 503 names the part that does not.",
             answers={200: "Ready", 503: "Ready"},
+        ),
+        Endpoint(
+            method="GET",
+            path="/metrics",
+            access=Access.SCRAPE,
+            read=metrics,
+            summary="What happened and what stands, for Prometheus.",
+            answers={200: None},
+            media_type="text/plain",
         ),
     )

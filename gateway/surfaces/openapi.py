@@ -23,6 +23,7 @@ _SCHEMES: dict[Access, list[Json]] = {
     Access.AGENT: [{"agent": []}],
     Access.EITHER: [{"agent": []}, {"admin": []}],
     Access.ADMIN: [{"admin": []}],
+    Access.SCRAPE: [{"admin": []}, {"metrics": []}],
 }
 
 
@@ -45,6 +46,7 @@ def description(endpoints: Sequence[Endpoint]) -> dict[str, Json]:
             "securitySchemes": {
                 "agent": {**bearer, "description": "an agent's token"},
                 "admin": {**bearer, "description": "the admin token"},
+                "metrics": {**bearer, "description": "telemetry.metrics_token"},
             },
         },
     }
@@ -57,7 +59,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Json]:
         "security": _SCHEMES[endpoint.access],
         "parameters": _parameters(endpoint),
         "responses": {
-            **{str(status): _response(status, name) for status, name in endpoint.answers.items()},
+            **{
+                str(status): _response(status, name, endpoint.media_type)
+                for status, name in endpoint.answers.items()
+            },
             "default": {
                 "description": "A refusal or failure",
                 "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
@@ -90,12 +95,12 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Json]]:
     return [*in_path, *in_query, *in_headers]
 
 
-def _response(status: int, name: str | None) -> dict[str, Json]:
+def _response(status: int, name: str | None, media_type: str) -> dict[str, Json]:
     response: dict[str, Json] = {"description": HTTPStatus(status).phrase}
     if name is not None:
         response["content"] = {"application/json": {"schema": ref(name)}}
     else:
-        response["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        response["content"] = {media_type: {"schema": {"type": "string"}}}
     return response
 
 

@@ -122,12 +122,21 @@ class Bounds:
     watchers: int = 8  # event streams per subject
 
 
+async def _nothing_measured() -> bytes:
+    return b""
+
+
+def _nobody(_token: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """``upstreams``: kind (``sql``, ``http``, ``mcp``) by name. ``readiness``: a check per part
     that raises ``HoldfastError`` while the part cannot work. ``redaction``: what no view shows.
     ``uploads``: by tool, the most bytes of a body that is not JSON; ``shelf``: where they lie.
-    ``tasks`` keeps what outlives its request from being collected."""
+    ``tasks`` keeps what outlives its request from being collected. ``may_scrape``: of a token,
+    beside the admin's, that reads ``metrics`` and nothing else."""
 
     pipeline: Walk
     reverter: WalkBack
@@ -152,3 +161,5 @@ class Gateway:
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     watching: dict[str, int] = field(default_factory=dict)
     mcp: Desk = field(default_factory=Desk)
+    metrics: Callable[[], Awaitable[bytes]] = _nothing_measured
+    may_scrape: Callable[[str], bool] = _nobody

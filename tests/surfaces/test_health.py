@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from gateway.errors import AuditUnavailable
 from gateway.surfaces.wiring import Bounds
-from tests.surfaces.doubles import House, house
+from tests.surfaces.doubles import ADMIN, AGENT, House, house
 
 
 async def test_the_process_says_that_it_lives(home: House) -> None:
@@ -49,3 +49,15 @@ async def test_asking_often_does_not_check_often(home: House) -> None:
 
 async def test_health_may_be_asked_by_head(home: House) -> None:
     assert (await home.http.head("/healthz")).status_code == 200
+
+
+async def test_metrics_are_not_for_everybody_and_are_read_without_a_record(home: House) -> None:
+    assert (await home.http.get("/metrics")).status_code == 401
+    assert (
+        await home.http.get("/metrics", headers={"Authorization": f"Bearer {AGENT}"})
+    ).status_code == 401
+    before = len(home.store.events)
+    answer = await home.http.get("/metrics", headers={"Authorization": f"Bearer {ADMIN}"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert len(home.store.events) == before

@@ -56,6 +56,7 @@ async def test_the_description_says_who_may_call(home: House) -> None:
             Access.AGENT: {"agent"},
             Access.EITHER: {"agent", "admin"},
             Access.ADMIN: {"admin"},
+            Access.SCRAPE: {"admin", "metrics"},
         }
         assert named == expected[endpoint.access]
 
