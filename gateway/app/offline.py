@@ -37,6 +37,7 @@ async def check(config: Config) -> list[Finding]:
                 findings.append(Finding(level="error", about=name, message=error.detail))
         findings += await shared_places(config, parts.sources)
         findings += proof_findings(config)
+        findings += credential_findings(config)
         # The demo tool is started by the gateway that serves; until then it cannot be there.
         there: list[Source] = [
             t for n, t in parts.tools.items() if config.tools[n].demo_data is None
@@ -49,6 +50,18 @@ async def check(config: Config) -> list[Finding]:
             await source.close()
         await parts.policy.close()
     return findings
+
+
+def credential_findings(config: Config) -> list[Finding]:
+    """A warning for each credential that stands in the configuration's own text."""
+    message = (
+        "line {}: a credential is written into the file. Take it from the environment: "
+        'write "${{SOME_VARIABLE}}" in its place.'
+    )
+    return [
+        Finding(level="warning", about=key, message=message.format(line))
+        for key, line in config.credentials_in_the_file()
+    ]
 
 
 async def explain(config: Config, source: str, sql: str) -> dict[str, Json]:

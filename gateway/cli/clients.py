@@ -19,7 +19,12 @@ GATEWAY = "holdfast"
 TOKEN_VARIABLE = "HOLDFAST_AGENT_TOKEN"  # noqa: S105 - the name of a variable
 _VARIABLE = re.compile(r"\$\{(?:env:|input:)?([A-Za-z_][A-Za-z0-9_-]*)(?::-[^}]*)?\}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_FIELDS = ("command", "args", "env", "cwd", "url", "headers")
+_WHERE = {"command", "url", "httpUrl", "serverUrl"}
+_FIELDS = (
+    "command", "args", "env", "envFile", "cwd", "url", "httpUrl", "serverUrl", "headers",
+    "disabled",
+)  # fmt: skip
+_WORKSPACE = "${workspaceFolder}"
 
 
 class Unreadable(ValueError):
@@ -106,9 +111,12 @@ class Connected:
     variables: tuple[str, ...]
 
 
-def connected(client: Client, url: str, before: str | None, *, move: bool) -> Connected:
+def connected(
+    client: Client, url: str, before: str | None, *, move: bool, workspace: str | None = None
+) -> Connected:
     """The file ``before`` (``None``: there is none) with the gateway in it and, with ``move``, its
-    other servers taken out. Raises ``Unreadable``."""
+    other servers taken out; ``workspace`` is the folder they take for theirs. Raises
+    ``Unreadable``."""
     document = _read(client, before)
     servers = document.setdefault(client.servers, {})
     if not isinstance(servers, dict):
@@ -116,7 +124,8 @@ def connected(client: Client, url: str, before: str | None, *, move: bool) -> Co
     others = [name for name in servers if name != GATEWAY] if move else []
     moved, variables = {}, set()
     for name in others:
-        moved[name], needs = _behind(name, servers.pop(name))
+        found, needs = _behind(name, servers.pop(name))
+        moved[name] = found if workspace is None else _placed(found, workspace)
         variables |= needs
     servers[GATEWAY] = client.entry(url)
     for key, value in client.beside.items():
@@ -152,12 +161,19 @@ def _behind(name: str, server: Any) -> tuple[dict[str, Json], set[str]]:
     """One server as the gateway's configuration has it. Every value of its environment and its
     headers becomes a variable: secrets do not stand in the gateway's file."""
     plain: Json = server.unwrap() if hasattr(server, "unwrap") else server
-    if not isinstance(plain, dict) or not ("command" in plain or "url" in plain):
+    if not isinstance(plain, dict) or not _WHERE & plain.keys():
         raise Unreadable(f"{name} has neither a command nor a url.")
     if _NAME.fullmatch(name) is None:
         raise Unreadable(f"{name!r} is not a name the gateway takes: letters, digits, _ . -")
+    if str(plain.get("type", plain.get("transport", ""))).lower() == "sse":
+        raise Unreadable(f"{name} is of type sse, which the gateway does not speak; use --keep.")
     kept = {key: plain[key] for key in _FIELDS if plain.get(key)}
+    if plain.get("enabled") is False:
+        kept["disabled"] = True
     variables: set[str] = set()
+    passed = {str(named): f"${{{named}}}" for named in plain.get("env_vars", ())}
+    if passed:
+        kept["env"] = {**passed, **kept.get("env", {})}
     if "env" in kept:
         kept["env"] = {key: _variable(key, str(v), variables) for key, v in kept["env"].items()}
     if "http_headers" in plain or "headers" in kept:
@@ -166,11 +182,25 @@ def _behind(name: str, server: Any) -> tuple[dict[str, Json], set[str]]:
             key: _variable(f"{name}_{key}".upper(), str(value), variables)
             for key, value in given.items()
         }
+    for header, named in plain.get("env_http_headers", {}).items():
+        variables.add(str(named))
+        kept["headers"] = {**kept.get("headers", {}), header: f"${{{named}}}"}
     if plain.get("bearer_token_env_var"):
         named = str(plain["bearer_token_env_var"])
         variables.add(named)
         kept["headers"] = {**kept.get("headers", {}), "Authorization": f"Bearer ${{{named}}}"}
     return kept, variables
+
+
+def _placed(value: Json, workspace: str) -> Json:
+    """``value`` with the client's folder written out: the gateway's is another one."""
+    if isinstance(value, str):
+        return value.replace(_WORKSPACE, workspace)
+    if isinstance(value, list):
+        return [_placed(member, workspace) for member in value]
+    if isinstance(value, dict):
+        return {key: _placed(member, workspace) for key, member in value.items()}
+    return value
 
 
 def _variable(name: str, value: str, variables: set[str]) -> str:

@@ -51,7 +51,7 @@ def connect(
     url = f"{ClientSettings.read(shell.environ).url}/mcp" + (f"/{server}" if server else "")
     try:
         before = where.read_text(encoding="utf-8") if where.exists() else None
-        result = connected(known, url, before, move=move)
+        result = connected(known, url, before, move=move, workspace=_workspace(where))
     except (Unreadable, UnicodeDecodeError) as error:
         raise Failed(f"{where} is left alone: {error}") from None
     except OSError as error:
@@ -63,6 +63,12 @@ def connect(
         _tell_written(shell, result, written)
     else:
         _show(shell, where, result)
+
+
+def _workspace(file: Path) -> str:
+    """The project that a client's file belongs to."""
+    folder = file.resolve().parent
+    return str(folder.parent if folder.name in (".vscode", ".cursor") else folder)
 
 
 def _write(

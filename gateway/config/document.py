@@ -7,7 +7,7 @@ the file says and what the gateway does cannot be told apart by a trick of the f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import yaml
@@ -76,6 +76,7 @@ class Document:
     keys: dict[Path, int] = field(default_factory=dict)
     scalars: dict[Path, Scalar] = field(default_factory=dict)
     unreadable: set[Path] = field(default_factory=set)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     faults: list[Fault] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
@@ -101,6 +102,17 @@ class Document:
         def moved_to(path: Path) -> Path:
             return (key, *path[1:]) if path[:1] == (other,) else path
 
+        self._move(moved_to)
+
+    def rename(self, path: Path, to: Path) -> None:
+        """What stood at ``path`` is at ``to`` from now on."""
+
+        def moved_to(old: Path) -> Path:
+            return (*to, *old[len(path) :]) if old[: len(path)] == path else old
+
+        self._move(moved_to)
+
+    def _move(self, moved_to: Callable[[Path], Path]) -> None:
         self.scalars = {moved_to(path): scalar for path, scalar in self.scalars.items()}
         self.lines = {moved_to(path): line for path, line in self.lines.items()}
         self.keys = {moved_to(path): line for path, line in self.keys.items()}
@@ -165,14 +177,23 @@ for _name, _pattern, _first in (
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^$"), [""])
 
 
-def read(text: str, environ: Mapping[str, str]) -> Document:
-    """Never raises for what the file holds: everything wrong is in ``faults``."""
-    document = Document()
+# Gives the value of a variable that stands at the start of a text, if it knows it.
+Foreign = Callable[[str, Path], "tuple[re.Match[str], Callable[[list[str]], str]] | None"]
+
+
+def no_others(_written: str, _path: Path) -> None:
+    return None
+
+
+def read(text: str, environ: Mapping[str, str], foreign: Foreign = no_others) -> Document:
+    """Never raises for what the file holds: everything wrong is in ``faults``. ``foreign`` knows
+    variables beside ``${NAME}`` and ``${NAME:-default}``."""
+    document = Document(environ=environ)
     node = _composed(text)
     if isinstance(node, Fault):
         document.faults.append(node)
     else:
-        document.data = _Builder(document, environ).build(node, ())
+        document.data = _Builder(document, environ, foreign).build(node, ())
     return document
 
 
@@ -193,9 +214,10 @@ def _composed(text: str) -> yaml.Node | Fault:
 
 
 class _Builder:
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], foreign: Foreign) -> None:
         self._document = document
         self._environ = environ
+        self._foreign = foreign
 
     def build(self, node: yaml.Node, path: Path) -> Json:
         self._document.lines[path] = _line(node)
@@ -226,27 +248,38 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Json:
         missing: list[str] = []
-        text = self._interpolated(node.value, missing)
+        text = self._interpolated(node.value, path, missing)
         self._document.scalars[path] = Scalar(written=node.value, text=text)
         for message in missing:
             self._fault(node, path, message)
         return _value(_TYPES[node.tag], text)
 
-    def _interpolated(self, written: str, missing: list[str]) -> str:
-        def replaced(match: re.Match[str]) -> str:
-            name, default = match[1], match[2]
-            if match[0] == "$$":
-                return "$"
-            if name is None:
-                missing.append("'${' must be followed by NAME} or NAME:-default}")
-                return ""
-            if default is not None:
-                return self._environ.get(name) or default
-            if name not in self._environ:
-                missing.append(f"the environment variable {name} is not set")
-            return self._environ.get(name, "")
+    def _interpolated(self, written: str, path: Path, missing: list[str]) -> str:
+        out, at = [], 0
+        while (match := _VARIABLE.search(written, at)) is not None:
+            out.append(written[at : match.start()])
+            other = self._foreign(written[match.start() :], path)
+            if other is None:
+                out.append(self._value(match, missing))
+                at = match.end()
+            else:
+                found, value = other
+                out.append(value(missing))
+                at = match.start() + found.end()
+        return "".join((*out, written[at:]))
 
-        return _VARIABLE.sub(replaced, written)
+    def _value(self, match: re.Match[str], missing: list[str]) -> str:
+        name, default = match[1], match[2]
+        if match[0] == "$$":
+            return "$"
+        if name is None:
+            missing.append("'${' must be followed by NAME} or NAME:-default}")
+            return ""
+        if default is not None:
+            return self._environ.get(name) or default
+        if name not in self._environ:
+            missing.append(f"the environment variable {name} is not set")
+        return self._environ.get(name, "")
 
     def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
         self._document.unreadable.add(path)

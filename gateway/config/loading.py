@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Fault, Places, Scalar, dotted, invalid, read
 from gateway.config.document import Path as KeyPath
-from gateway.config.servers import adopt
+from gateway.config.pasted import adopt, foreign_variable, is_toml
 from gateway.config.settings import Config
 from gateway.config.values import SecretMarker
 from gateway.model import Json
@@ -46,11 +46,19 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
 
 def parse(text: str, environ: Mapping[str, str], *, file: str = "<text>") -> Config:
     """``load`` for a text at hand."""
-    document = read(text, environ)
+    folder = Path(file).resolve().parent
+
+    def elsewhere(written: str, path: KeyPath) -> Any:
+        return foreign_variable(written, path, environ, folder)
+
+    document = read(text, environ, elsewhere)
     faults = document.faults
+    if faults and is_toml(text):
+        message = "servers in TOML: `holdfast connect codex` moves them here, or write them as YAML"
+        raise invalid(file, [Fault(line=1, message=message)])
     if document.data is None and faults:
         raise invalid(file, faults)
-    adopt(document)
+    adopt(document, folder)
     faults += _literal_secrets(document)
     config = _validated(document, faults)
     if config is None or faults:

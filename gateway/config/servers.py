@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from gateway.config.document import Document
 from gateway.config.shape import Settings
 from gateway.config.values import (
     BlankIsNone,
@@ -20,28 +19,6 @@ ToolName = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.-]{1,128}
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Argument = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 _HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
-
-# What other tools keep beside a server: who may use it without asking, and what people read. Here
-# policy decides, so it says nothing to us and may stay.
-FOREIGN = frozenset(
-    {
-        "alwaysAllow", "autoApprove", "description", "disabledTools", "enabledTools",
-        "gallery", "icon", "name", "note", "timeout", "trust", "version",
-    }
-)  # fmt: skip
-
-
-OURS, THEIRS = "mcp_servers", "mcpServers"
-
-
-def adopt(document: Document) -> None:
-    """Takes up servers under the key that other tools' files have, and leaves out what only
-    those tools read."""
-    document.join(THEIRS, OURS)
-    servers = document.data.get(OURS) if isinstance(document.data, dict) else None
-    for server in servers.values() if isinstance(servers, dict) else ():
-        for key in FOREIGN & set(server) if isinstance(server, dict) else ():
-            del server[key]
 
 
 class McpCallSettings(Settings):
@@ -126,7 +103,16 @@ class McpServerSettings(Settings):
     )
     """Sent with every request to `url` and never shown to agents."""
     type: (
-        Literal["stdio", "http", "streamable-http", "streamableHttp", "remote", "local"] | None
+        Literal[
+            "stdio",
+            "http",
+            "streamable-http",
+            "streamable_http",
+            "streamableHttp",
+            "remote",
+            "local",
+        ]
+        | None
     ) = None
     """As other tools write it; `command` and `url` say the same."""
     disabled: bool = False

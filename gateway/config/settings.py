@@ -15,8 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.config.document import Path, Places
+from gateway.config.document import Path, Places, dotted
 from gateway.config.images import SnapshotSettings
+from gateway.config.pasted import literal_credentials
 from gateway.config.servers import McpServerSettings
 from gateway.config.shape import Misplaced, Settings, refuse
 from gateway.config.tools import ToolSettings
@@ -315,6 +316,12 @@ class Config(Settings):
     def invalid(self, faults: Sequence[tuple[Path, str]]) -> ConfigInvalid:
         """The error for faults that only those find who use the settings, by key path."""
         return self._places.invalid(faults)
+
+    def credentials_in_the_file(self) -> list[tuple[str, int]]:
+        """The keys of MCP servers with a credential that stands in the file, each with its line;
+        never its value."""
+        document = self._places.document
+        return [(dotted(path), document.line(path)) for path in literal_credentials(document)]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
