@@ -12,8 +12,9 @@ from gateway.interfaces import Pace, StaleGeneration
 from gateway.lifecycle import State
 from gateway.model import CallRecord, EffectState, OnConflict, Outcome, ToolClass
 from gateway.revert import RevertRequest
+from gateway.upstreams.remote.templates import Template
 from tests.fixtures.fakes import FakeUpstream, a_call
-from tests.fixtures.shelf import Shelf, probing, shelf_call
+from tests.fixtures.shelf import ROOTS, Shelf, probing, shelf_call
 from tests.fixtures.walks import LEASE, Walks, walks
 from tests.test_recovery import Death, Died
 
@@ -519,3 +520,73 @@ async def test_an_owner_whose_call_is_being_recovered_does_not_say_that_nothing_
     reply = await w.pipeline.handle(call)
 
     assert (reply.state, reply.effect) == (State.EXECUTING, EffectState.UNKNOWN)
+
+
+# --- taking a revert back -------------------------------------------------------------------
+
+
+async def reverted(w: Walks, call: str) -> str:
+    """The call that took ``call`` back."""
+    job = await w.reverter.revert(RevertRequest(target={"call": call}, by="ann"))
+    assert job.state == "reverted", job
+    by = (await state_of(w, call)).reverted_by
+    assert by is not None
+    return by
+
+
+@pytest.mark.parametrize(("do", "body"), [("put", "new"), ("delete", None)])
+async def test_a_revert_is_taken_back_and_that_again(do: str, body: Any) -> None:
+    w = await walks(shelf=Shelf(items={"7": "old"}))
+    call = await handled(w, do, "7", body)
+    left = dict(w.shelf.items)
+    for expected in ({"7": "old"}, left, {"7": "old"}, left):
+        call = await reverted(w, call)
+        assert w.shelf.items == expected
+
+
+async def test_a_creation_comes_again_under_its_own_name_where_that_is_declared() -> None:
+    put = {"do": "put", "id": "$response.body.id", "body": "$after.body"}
+    redo = Template.compile(put, (*ROOTS, "after")).render
+    w = await walks(plans={"post": {"redo": redo, "redo_safe": True}})
+    call = await handled(w, "post", body="made")
+    left = dict(w.shelf.items)
+    for expected in ({}, left, {}, left):
+        call = await reverted(w, call)
+        assert w.shelf.items == expected
+    assert len(left) == 1
+
+
+async def test_without_a_redo_a_creation_does_not_come_again_under_another_name() -> None:
+    w = await walks()
+    revert = await reverted(w, await handled(w, "post", body="made"))
+    job = await w.reverter.revert(RevertRequest(target={"call": revert}, by="ann"))
+    assert job.state != "reverted"
+    assert w.shelf.items == {}
+    assert len(w.shelf.effects) == 2
+
+
+async def test_a_redo_that_lacks_a_value_is_no_redo() -> None:
+    missing = Template.compile({"do": "put", "id": "$after.nothing"}, (*ROOTS, "after")).render
+    w = await walks(shelf=Shelf(items={"7": "old"}), plans={"put": {"redo": missing}})
+    revert = await reverted(w, await handled(w, "put", "7", "new"))
+    job = await w.reverter.revert(RevertRequest(target={"call": revert}, by="ann"))
+    assert job.state != "reverted"
+    assert w.shelf.items == {"7": "old"}
+
+
+async def test_what_somebody_wrote_after_a_revert_is_not_overwritten_by_the_redo() -> None:
+    w = await walks(shelf=Shelf(items={"7": "old"}))
+    revert = await reverted(w, await handled(w, "put", "7", "new"))
+    w.shelf.items["7"] = "somebody's"
+    job = await w.reverter.revert(RevertRequest(target={"call": revert}, by="ann"))
+    assert job.state == "conflict"
+    assert w.shelf.items == {"7": "somebody's"}
+
+
+async def test_a_redo_whose_answer_is_lost_is_settled_by_looking() -> None:
+    w = await walks(shelf=Shelf(items={"7": "old"}))
+    revert = await reverted(w, await handled(w, "put", "7", "new"))
+    w.shelf.faults = ["lost"]
+    await reverted(w, revert)
+    assert w.shelf.items == {"7": "new"}
+    assert w.shelf.effects.count(("put", "7")) == 3

@@ -50,7 +50,7 @@ def companion_faults(
 
 
 def _calls(tool: McpToolSettings) -> Iterator[McpCallSettings]:
-    single = (tool.before, tool.undo, tool.undo_absent, tool.verify, tool.probe)
+    single = (tool.before, tool.undo, tool.undo_absent, tool.redo, tool.verify, tool.probe)
     for call in (*tool.before_needs, *tool.undo_then, *single):
         if call is not None:
             yield call

@@ -121,6 +121,8 @@ def tool_spec(settings: McpToolSettings, path: Path, faults: Faults) -> ToolSpec
         before=before,
         undo=undo,
         undo_safe=settings.undo_safe,
+        redo=_redo(settings, roots, path, faults),
+        redo_safe=settings.redo_safe,
         why=settings.irreversible_because or NOT_DECLARED,
         verify=_made(settings.verify, roots, (*path, "verify"), faults),
         probing=_probing(settings, roots, path, faults),
@@ -181,6 +183,16 @@ def _undo(
     if settings.undo_absent is not None and (settings.undo is None or settings.before is None):
         faults.append(((*path, "undo_absent"), "needs before and undo beside it"))
     return either(undo, absent) if undo is not None and absent is not None else undo
+
+
+def _redo(
+    settings: McpToolSettings, roots: tuple[str, ...], path: Path, faults: Faults
+) -> Maker | None:
+    if settings.redo is not None and (
+        settings.undo is None or not (settings.before or settings.verify)
+    ):
+        faults.append(((*path, "redo"), "needs undo, and before or verify, beside it"))
+    return _made(settings.redo, (*roots, "after"), (*path, "redo"), faults)
 
 
 def _made(

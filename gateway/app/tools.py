@@ -66,6 +66,7 @@ def _route(settings: RouteSettings) -> DeclaredRoute:
         before=_call(settings.before),
         undo=_call(settings.undo),
         verify=_call(settings.verify),
+        redo=_call(settings.redo),
         idempotency_key=settings.idempotency_key,
         probe=None
         if probe is None

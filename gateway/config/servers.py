@@ -69,6 +69,10 @@ class McpToolSettings(Settings):
     """Further calls of the same way back, sent in order after `undo`; needs `undo_safe`."""
     undo_safe: bool = False
     """Repeating `undo`, with all that follows it, has no further effect."""
+    redo: McpCallSettings | None = None
+    """The call that brings it again once it was taken back, with `after`; default: the call."""
+    redo_safe: bool = False
+    """Repeating `redo` has no further effect."""
     undo_absent: McpCallSettings | None = None
     """The call that takes it back where `before` found nothing."""
     verify: McpCallSettings | None = None

@@ -63,6 +63,8 @@ class RouteSettings(Settings):
     """The call that takes it back."""
     verify: str | CallSettings | None = None
     """The read that shows how the thing stands; reverts compare it."""
+    redo: str | CallSettings | None = None
+    """The call that brings it again once it was taken back, with `after`; default: the request."""
     idempotency_key: HeaderName | None = None
     """The header in which the tool takes an idempotency key."""
     probe: ProbeSettings | None = None

@@ -188,6 +188,7 @@ async def test_git_calls_without_an_exact_way_back_are_not_done(tmp_path: Path) 
         (repo.path / ".git" / "MERGE_HEAD").unlink()
         repo.git("commit", "-q", "-m", "second")
         repo.git("checkout", "-q", "--detach")
+        repo.git("branch", repo.git("rev-parse", "HEAD").strip())
         refused = await it.refused("git_checkout", repo_path=path, branch_name="main")
         assert refused == "undo.unavailable"
 
@@ -214,3 +215,61 @@ async def test_a_branch_that_somebody_checked_out_since_stays(tmp_path: Path) ->
         stood = repo.state()
         assert conflict(await it.reverted(call))
         assert repo.state() == stood
+
+
+async def test_every_change_comes_back_and_is_brought_again(tmp_path: Path) -> None:
+    async with repository(tmp_path) as (it, repo):
+        path = str(repo.path)
+        (repo.path / "file").write_text("two\n")
+        stood = [repo.exactly()]
+        calls = []
+        for tool, arguments in (
+            ("git_add", {"files": ["file"]}),
+            ("git_commit", {"message": "second"}),
+            ("git_create_branch", {"branch_name": "third"}),
+            ("git_checkout", {"branch_name": "third"}),
+        ):
+            calls.append(await it.done(tool, repo_path=path, **arguments))
+            stood.append(repo.exactly())
+        (repo.path / "file").write_text("two\n")  # as committed
+        for _ in range(2):
+            for place in range(len(calls) - 1, -1, -1):
+                outcome = await it.reverted(calls[place])
+                assert whole(outcome), outcome
+                assert repo.exactly() == stood[place]
+                calls[place] = (await it.record(calls[place]))["reverted_by"]
+            for place in range(len(calls)):
+                outcome = await it.reverted(calls[place])
+                assert whole(outcome), outcome
+                assert repo.exactly() == stood[place + 1]
+                calls[place] = (await it.record(calls[place]))["reverted_by"]
+
+
+async def test_a_detached_head_is_detached_again_where_it_stood(tmp_path: Path) -> None:
+    async with repository(tmp_path) as (it, repo):
+        path = str(repo.path)
+        (repo.path / "file").write_text("two\n")
+        repo.git("commit", "-q", "-a", "-m", "second")
+        repo.git("tag", "v1", "other")
+        repo.git("checkout", "-q", "--detach", "HEAD~1")
+        stood = repo.exactly()
+        call = await it.done("git_checkout", repo_path=path, branch_name="main")
+        left = repo.exactly()
+        assert (repo.path / ".git" / "HEAD").read_text() == "ref: refs/heads/main\n"
+        for expected in (stood, left, stood):
+            outcome = await it.reverted(call)
+            assert whole(outcome), outcome
+            assert repo.exactly() == expected
+            call = (await it.record(call))["reverted_by"]
+        tagged = await it.done("git_checkout", repo_path=path, branch_name="v1")
+        assert whole(await it.reverted(tagged))
+        assert repo.exactly() == stood
+
+
+async def test_a_branch_without_commits_is_not_left(tmp_path: Path) -> None:
+    async with repository(tmp_path) as (it, repo):
+        repo.git("checkout", "-q", "--orphan", "fresh")
+        stood = repo.exactly()
+        refusal = await it.refused("git_checkout", repo_path=str(repo.path), branch_name="main")
+        assert refusal == "undo.unavailable"
+        assert repo.exactly() == stood

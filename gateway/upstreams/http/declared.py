@@ -40,6 +40,7 @@ class DeclaredRoute:
     before: DeclaredCall | None = None
     undo: DeclaredCall | None = None
     verify: DeclaredCall | None = None
+    redo: DeclaredCall | None = None
     idempotency_key: str | None = None
     probe: DeclaredCall | None = None
     retry: Retry = ONCE

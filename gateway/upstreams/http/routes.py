@@ -36,6 +36,8 @@ class Route:
     before: Maker | None = None
     undo: Maker | None = None
     verify: Maker | None = None
+    redo: Maker | None = None
+    redo_safe: bool = False
     probing: Probing | None = None
     retry: Retry = ONCE
     safe: bool = False
@@ -52,7 +54,7 @@ class Route:
     @property
     def reads_answers(self) -> bool:
         """Whether some template may look into the answer, which must then not be compressed."""
-        return any((self.undo, self.verify, self.probing))
+        return any((self.undo, self.verify, self.redo, self.probing))
 
 
 @dataclass(slots=True)
@@ -120,6 +122,8 @@ def _compiled(declared: DeclaredRoute) -> Route:
         before=_maker(declared.before, "before", known, names),
         undo=_maker(declared.undo, "undo", made | {"response"}, names),
         verify=_maker(declared.verify, "verify", made | {"response"}, names),
+        redo=_maker(declared.redo, "redo", made | {"response", "after"}, names),
+        redo_safe=_repeatable(declared.redo),
         probing=probing,
         retry=declared.retry,
         safe=declared.safe,
@@ -135,9 +139,9 @@ def _compiled(declared: DeclaredRoute) -> Route:
     )
 
 
-def _repeatable(undo: DeclaredCall | None) -> bool:
-    """Whether HTTP itself says that sending the undo twice is like sending it once."""
-    return undo is not None and undo.call.partition(" ")[0] in ("PUT", "DELETE")
+def _repeatable(call: DeclaredCall | None) -> bool:
+    """Whether HTTP itself says that sending it twice is like sending it once."""
+    return call is not None and call.call.partition(" ")[0] in ("PUT", "DELETE")
 
 
 def _maker(
@@ -178,9 +182,14 @@ def _judge(
 
 def _check(declared: DeclaredRoute, cls: ActionClass) -> None:
     reading = cls is ActionClass.READ
-    for key in ("before", "undo", "verify", "probe", "idempotency_key", "reversibility"):
+    for key in ("before", "undo", "verify", "redo", "probe", "idempotency_key", "reversibility"):
         if reading and getattr(declared, key) is not None:
             raise TemplateInvalid("a route that only reads has no such thing", (key,))
+    if declared.redo is not None and (
+        declared.undo is None or not (declared.before or declared.verify)
+    ):
+        why = "a redo needs `undo`, and `before` or `verify` to see what it leads to"
+        raise TemplateInvalid(why, ("redo",))
     claimed = declared.reversibility
     if claimed in (Reversibility.EXACT, Reversibility.COMPENSABLE) and declared.undo is None:
         raise TemplateInvalid(f"a route that is {claimed} needs `undo`", ("reversibility",))

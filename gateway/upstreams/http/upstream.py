@@ -187,6 +187,8 @@ class HttpUpstream(RemoteTarget):
             values={"request": _root(request), "params": dict(params)},
             before=route.before,
             undo=route.undo,
+            redo=route.redo,
+            redo_safe=route.redo_safe,
             verify=route.verify,
             probing=route.probing,
             conditional=_if_match(request) if route.if_match else None,

@@ -144,6 +144,8 @@ def _plan(
         values={"arguments": dict(arguments)},
         before=declared.before,
         undo=declared.undo,
+        redo=declared.redo,
+        redo_safe=declared.redo_safe,
         verify=declared.verify,
         probing=declared.probing,
         retry=declared.retry,

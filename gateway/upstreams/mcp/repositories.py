@@ -209,6 +209,26 @@ def _state(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:
     }
 
 
+def _head(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:  # noqa: ARG001 - has no more
+    """What has to be checked out for HEAD to stand where it stands."""
+    ref, commit = repository.head(), repository.at("HEAD^{commit}")
+    if commit == NOTHING:
+        raise GitRefused("HEAD is on a branch without commits")
+    if ref != DETACHED:
+        return {"at": ref.removeprefix(_BRANCHES)}
+    if repository.at(f"{_BRANCHES}{commit}"):
+        raise GitRefused("a branch has the name of the commit at which HEAD is detached")
+    return {"at": commit}
+
+
+def _add_branch(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:
+    ref, start = repository.branch(given["branch"]), _object(given["at"])
+    if repository.at(ref) != start:
+        why = "holdfast: branch brought again"
+        repository.git("update-ref", "--no-deref", "-m", why, ref, start, "0" * len(start))
+    return {"ref": ref, "commit": start}
+
+
 def _branch(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:
     ref, base = repository.branch(given["branch"]), given["base"]
     start = repository.at(f"{_BRANCHES}{base}^{{commit}}") if base else NOTHING
@@ -222,7 +242,8 @@ def _branch(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]
 
 
 def _move_head(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:
-    ref, before, after = given["ref"], given["to"], _object(given["from"])
+    ref, before = given["ref"], given["to"]
+    after = _object(given["from"]) if given["from"] else "0" * len(before)
     if repository.head() != ref:
         raise GitRefused("another branch is checked out")
     if repository.at("HEAD^{commit}") != before:
@@ -257,6 +278,8 @@ def _stage(repository: Repository, given: Mapping[str, str]) -> dict[str, Json]:
 
 _RUN: Mapping[str, Callable[[Repository, Mapping[str, str]], dict[str, Json]]] = {
     "state": _state,
+    "head": _head,
+    "add_branch": _add_branch,
     "branch": _branch,
     "move_head": _move_head,
     "remove_branch": _remove_branch,
@@ -265,6 +288,8 @@ _RUN: Mapping[str, Callable[[Repository, Mapping[str, str]], dict[str, Json]]] =
 # Every tool with its arguments; all of them are texts and needed.
 TOOLS: Mapping[str, frozenset[str]] = {
     "state": frozenset({"repo_path"}),
+    "head": frozenset({"repo_path"}),
+    "add_branch": frozenset({"repo_path", "branch", "at"}),
     "branch": frozenset({"repo_path", "branch", "base"}),
     "move_head": frozenset({"repo_path", "ref", "to", "from"}),
     "remove_branch": frozenset({"repo_path", "branch", "from"}),

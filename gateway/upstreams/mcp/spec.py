@@ -28,6 +28,8 @@ class ToolSpec:
     before: Maker | None = None
     undo: Maker | None = None
     undo_safe: bool = False
+    redo: Maker | None = None
+    redo_safe: bool = False
     why: str = NOT_DECLARED
     verify: Maker | None = None
     probing: Probing | None = None

@@ -86,6 +86,8 @@ class RemoteAttempt:
             request=plan.request,
             undo_safe=plan.undo_safe,
             undo_keyed=plan.undo_keyed,
+            redo_declared=plan.redo is not None,
+            redo_safe=plan.redo_safe,
             safe=plan.safe,
             ignore=plan.ignore,
             fence_s=plan.probing.fence_s if plan.probing is not None else plan.fence_s,
@@ -179,10 +181,12 @@ async def look_after(tool: Tool, plan: Plan, image: Image, answer: Answer) -> Le
     if read is None or plan.reversibility is Reversibility.IRREVERSIBLE:
         return left
     try:
-        return replace(left, after=View.now(await tool.sender.ask(read)).view, seen=True)
+        after = View.now(await tool.sender.ask(read)).view
     except UpstreamError:
         # A revert then says that it cannot tell whether somebody else wrote since.
         return left
+    redo = render(plan, plan.redo, before=image.before, answer=said, after=after).request
+    return replace(left, after=after, seen=True, redo=redo)
 
 
 def applied(answer: Answer, left: Left) -> Outcome:

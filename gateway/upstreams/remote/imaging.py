@@ -27,6 +27,7 @@ class Image:
     answer. ``undo_safe``: ``undo`` may be sent twice; ``undo_keyed``: it takes
     a key. ``goal``: for a revert, what should stand
     after it. ``bare``: the request is whole without a payload that is not recorded.
+    ``redo_declared``: the call's own request is not what brings its effect back.
     ``again``: the request without the condition (``If-Match``) that only fits ``before``."""
 
     plan: str
@@ -46,6 +47,8 @@ class Image:
     key_kept_s: float = 0.0
     bare: bool = True
     again: Request | None = None
+    redo_declared: bool = False
+    redo_safe: bool = False
 
     @property
     def stood(self) -> View:
@@ -83,13 +86,15 @@ class Image:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
     """``undo`` and ``read`` are rendered with the answer where ``Image`` lacks them. ``after`` is
-    the state that the call left; ``seen`` says whether it could be read."""
+    the state that the call left; ``seen`` says whether it could be read. ``redo``: the declared
+    request that leads there again."""
 
     undo: Request | None = None
     read: Request | None = None
     verify: Request | None = None
     after: Mapping[str, Json] | None = None
     seen: bool = False
+    redo: Request | None = None
 
     def as_json(self) -> dict[str, Json]:
         return asdict(self)
@@ -101,4 +106,4 @@ class Left:
         return cls() if answer is None else cls(**{k: answer.get(k) for k in _LEFT})  # type: ignore[arg-type]
 
 
-_LEFT = ("undo", "read", "verify", "after", "seen")
+_LEFT = ("undo", "read", "verify", "after", "seen", "redo")

@@ -45,6 +45,10 @@ class Plan:
     says so); ``undo_safe``: the same of what ``undo`` makes; ``undo_keyed``: that request takes an
     idempotency key, whatever the class of the call itself.
 
+    ``redo`` makes the request that brings the call's effect back after it was taken back; it may
+    look at ``after``, the state that the call left. Without one the call's own request does, and
+    where there is a ``redo`` that lacks a value, nothing does. ``redo_safe``: it may be sent twice.
+
     ``ignore`` names parts of a read's view that change by themselves (``body.updated_at``); they
     are left out of comparisons. ``rows`` is the extent that the declaration gives the call.
     ``key_kept_s``: how long a keyed tool remembers a key; ``fence_s``: seconds after which nothing
@@ -61,6 +65,8 @@ class Plan:
     before: Maker | None = None
     undo: Maker | None = None
     verify: Maker | None = None
+    redo: Maker | None = None
+    redo_safe: bool = False
     probing: Probing | None = None
     conditional: Maker | None = None
     retry: Retry = Retry()

@@ -42,8 +42,10 @@ def render(
     *,
     before: Mapping[str, Json] | None = None,
     answer: Mapping[str, Json] | None = None,
+    after: Mapping[str, Json] | None = None,
 ) -> Rendered:
-    """``before`` and ``answer`` are the views of what was read and of what the tool said."""
+    """``before``, ``answer`` and ``after`` are the views of what was read, of what the tool said
+    and of what was read then."""
     if make is None:
         return Rendered(None)
     values = dict(plan.values)
@@ -51,6 +53,8 @@ def render(
         values["before"] = before
     if answer is not None:
         values[ANSWER] = answer
+    if after is not None:
+        values["after"] = after
     roots = _Roots(values)
     try:
         return Rendered(dict(make(roots)))

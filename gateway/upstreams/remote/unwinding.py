@@ -53,6 +53,20 @@ class Compensation:
     read: Request | None
     verify: Request | None
     now: View | None
+    left: Left
+
+    @property
+    def redo(self) -> tuple[Request | None, bool, bool]:
+        """What leads to the state that the call left once it is taken back, whether that may be
+        sent twice, and whether it takes a key. Only where that state can be compared."""
+        image = self.image
+        if self.read is None:
+            return None, False, False
+        if image.redo_declared:
+            return self.left.redo, image.redo_safe, False
+        known = image.bare and image.read is not None
+        again = (image.again or image.request) if known else None
+        return again, image.safe, image.tool_class is ToolClass.KEYED
 
 
 class RemoteUnwinding:
@@ -98,7 +112,12 @@ class RemoteUnwinding:
         except UpstreamError as error:
             return _failed(step, error.reason, error.detail)
         found = Compensation(
-            image=image, undo=request, read=read, verify=image.verify or left.verify, now=now
+            image=image,
+            undo=request,
+            read=read,
+            verify=image.verify or left.verify,
+            now=now,
+            left=left,
         )
         step = self._judged(step, found, left)
         if step.restored:
@@ -139,14 +158,13 @@ class RemoteUnwinding:
         return replace(listed, state="conflict")
 
     async def capture(self) -> Captured | Deny:
-        """The way back from this: the call's own request again, where the state that it led to
-        can be compared."""
+        """The way back from this: the declared redo, or the call's own request again, where the
+        state that it led to can be compared."""
         if len(self._ready) != 1:
             raise ValueError("calls of a remote tool are taken back one at a time")
         _, found = self._ready[0]
         original = found.image
-        known = found.read is not None and original.bare
-        inverse = (original.again or original.request) if known else None
+        inverse, repeatable, keyed = found.redo
         image = Image(
             plan=original.plan,
             resource=original.resource,
@@ -154,10 +172,10 @@ class RemoteUnwinding:
             request=found.undo,
             before=None if found.now is None else found.now.view,
             read=found.read,
-            undo=inverse if original.read is not None else None,
+            undo=inverse,
             verify=found.verify,
-            undo_safe=original.safe,
-            undo_keyed=original.tool_class is ToolClass.KEYED,
+            undo_safe=repeatable,
+            undo_keyed=keyed,
             safe=original.undo_safe,
             ignore=original.ignore,
             goal=original.before,
