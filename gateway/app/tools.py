@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.app.proofs import routes_of
 from gateway.config import CallSettings, Config, RouteSettings, ToolSettings
 from gateway.hosts import origin_of
 from gateway.interfaces import Clock, Probe, no_probe
@@ -52,7 +53,7 @@ def declared_tool(name: str, settings: ToolSettings) -> DeclaredTool:
             response_bytes=settings.max_response_bytes,
             recorded_bytes=settings.max_recorded_bytes,
         ),
-        routes=tuple(_route(route) for route in settings.routes),
+        routes=tuple(_route(route) for route in routes_of(settings)),
     )
 
 

@@ -4,6 +4,7 @@ can."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,13 @@ from gateway.cli.shell import shell_of
 from gateway.config import Config, ToolSettings, load, with_tokens
 from gateway.model import Json
 from gateway.upstreams.openapi.derive import Derived, derive
-from gateway.upstreams.openapi.document import MAX_BYTES, DocumentInvalid, Operation, read
+from gateway.upstreams.openapi.document import (
+    MAX_BYTES,
+    DocumentInvalid,
+    Operation,
+    digest_of_document,
+    read,
+)
 
 app = typer.Typer(no_args_is_help=True, help="HTTP tools and their undo handlers.")
 ToolName = Annotated[str, typer.Argument(help="A tool of the configuration.")]
@@ -39,7 +46,7 @@ def derive_routes(
     """Print the routes that the tool's OpenAPI document carries an undo for, and why others not."""
     shell = shell_of(context)
     settings = _tool(load(config, with_tokens(shell.environ).environ), tool)
-    proposals = derive(_operations(settings, openapi))
+    proposals = derive(_read(_described(settings, openapi)))
     if as_json:
         shell.document([_document(proposal) for proposal in proposals])
     else:
@@ -72,13 +79,18 @@ def rehearse_routes(
     whole = load(config, with_tokens(shell.environ).environ)
     settings = _tool(whole, tool)
     described = openapi is not None or settings.openapi is not None
-    operations = _operations(settings, openapi) if described else ()
+    document = _described(settings, openapi) if described or derived else ""
+    operations = _read(document) if document else ()
     if derived:
         whole = _with_routes(whole, tool, derive(operations))
-    given = Given(operations=operations, samples=_samples(samples))
+    given = Given(
+        operations=operations,
+        samples=_samples(samples),
+        openapi=digest_of_document(document) if derived else None,
+    )
     proofs = asyncio.run(rehearse(whole, tool, sandbox.rstrip("/"), given))
-    text = record_of(tool, sandbox, shell.now.isoformat(), proofs)
     kept = record or (Path(settings.rehearsed) if settings.rehearsed else None)
+    text = record_of(tool, sandbox, shell.now.isoformat(), proofs, _earlier(kept))
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(text, encoding="utf-8")
@@ -100,14 +112,27 @@ def _tool(config: Config, name: str) -> ToolSettings:
     return settings
 
 
-def _operations(settings: ToolSettings, openapi: str | None) -> tuple[Operation, ...]:
+def _described(settings: ToolSettings, openapi: str | None) -> str:
     where = openapi or settings.openapi
     if where is None:
         raise Usage("Name the tool's OpenAPI document: --openapi, or `openapi` of the tool.")
+    return _text(where)
+
+
+def _read(document: str) -> tuple[Operation, ...]:
     try:
-        return read(_text(where))
+        return read(document)
     except DocumentInvalid as error:
-        raise Failed(f"{where}: {error}") from None
+        raise Failed(str(error)) from None
+
+
+def _earlier(record: Path | None) -> Sequence[Json]:
+    """The routes of the record that is there already; one that cannot be read is replaced."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))["routes"] if record else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _text(where: str) -> str:

@@ -120,9 +120,10 @@ class ToolSettings(Settings):
     max_recorded_bytes: Annotated[int, Field(ge=0, le=16_777_216)] = 262_144
     """Answers up to this size are kept for replays, undo handlers and the call's record."""
     openapi: Annotated[str | None, BlankIsNone] = None
-    """File or URL of its OpenAPI document; `holdfast tools derive` proposes routes from it."""
+    """File or URL of its OpenAPI document. Routes derived from a file are used once `rehearsed`
+    proves them."""
     rehearsed: Annotated[str | None, BlankIsNone] = None
-    """The record that `holdfast tools rehearse` writes; `check` tells which routes lack a proof."""
+    """The record of `holdfast tools rehearse`; `check` tells which routes lack a proof."""
     demo_data: Annotated[str | None, BlankIsNone] = None
     """The file of the demo tool `crm`, which the gateway then starts at `base_url`."""
     routes: tuple[RouteSettings, ...] = ()

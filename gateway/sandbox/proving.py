@@ -33,12 +33,13 @@ _TIMEOUT_S = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """``declaration`` is the digest of the route as it was rehearsed: a proof of another
-    declaration proves nothing."""
+    declaration proves nothing. ``openapi``: that of the document which a derived route is from."""
 
     route: str
     proven: bool
     why: str | None
     declaration: str
+    openapi: str | None = None
 
     def as_json(self) -> dict[str, Json]:
         return {
@@ -46,16 +47,19 @@ class Proof:
             "proven": self.proven,
             "why": self.why,
             "declaration": self.declaration,
+            "openapi": self.openapi,
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """What a rehearsal may use beside the routes: the tool's description and a person's samples,
-    by ``match`` of their route."""
+    by ``match`` of their route. ``openapi``: the digest of the description, where the routes are
+    derived from it."""
 
     operations: Sequence[Operation] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict)
+    openapi: str | None = None
 
 
 async def rehearse(config: Config, tool: str, sandbox: str, given: Given) -> tuple[Proof, ...]:
@@ -76,6 +80,7 @@ async def rehearse(config: Config, tool: str, sandbox: str, given: Given) -> tup
                         proven=why is None,
                         why=why,
                         declaration=declaration_of(route),
+                        openapi=given.openapi,
                     )
                 )
     return tuple(proofs)
@@ -216,12 +221,17 @@ def _without(body: Json, ignored: Sequence[str]) -> Json:
     return body
 
 
-def record_of(tool: str, sandbox: str, at: str, proofs: Sequence[Proof]) -> str:
-    """What is kept of a rehearsal, as JSON text."""
+def record_of(
+    tool: str, sandbox: str, at: str, proofs: Sequence[Proof], earlier: Sequence[Json] = ()
+) -> str:
+    """What is kept of a rehearsal, as JSON text. ``earlier``: the routes of the record that it
+    takes the place of; those that were rehearsed now replace them."""
+    now = {(proof.route, proof.openapi is None) for proof in proofs}
+    kept = [e for e in earlier if (e["route"], e.get("openapi") is None) not in now]
     document = {
         "tool": tool,
         "sandbox": sandbox,
         "at": at,
-        "routes": [proof.as_json() for proof in proofs],
+        "routes": [*kept, *(proof.as_json() for proof in proofs)],
     }
     return json.dumps(document, indent=2) + "\n"

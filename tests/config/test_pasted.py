@@ -19,7 +19,7 @@ ENVIRON = {
     "ADMIN": "a-token-for-the-admin",
     "TOKEN": "t0ken-of-somebody",
     "api_key": "of-an-input",
-    "HOME": "/home/ann",
+    "HOME": "/srv/ann",
 }
 CANARY = "c4nary-Zq8vX2pL"
 
@@ -73,7 +73,7 @@ def test_a_block_of_cursor(tmp_path: Path) -> None:
     file = tmp_path / "holdfast.yaml"
     file.write_text(written({"mcpServers": {"it": entry}}))
     found = load(file, ENVIRON).mcp_servers["it"]
-    assert found.line == (f"{tmp_path}/bin/{tmp_path.name}/run", "--at", "/home/ann/x", "$5")
+    assert found.line == (f"{tmp_path}/bin/{tmp_path.name}/run", "--at", "/srv/ann/x", "$5")
     assert opened(found.env) == {
         "A": "1",
         "B": "two words",

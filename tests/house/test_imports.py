@@ -25,6 +25,7 @@ VIOLATIONS = {
     "store": ("gateway/policy/__init__.py", "import sqlite3"),
     "policy": ("gateway/deciding.py", "import opa_client"),
     "client": ("gateway/surfaces/__init__.py", "import httpx"),
+    "metrics": ("gateway/pipeline.py", "import prometheus_client"),
     "terminal": ("gateway/app/__init__.py", "import rich"),
 }
 SIBLINGS = [

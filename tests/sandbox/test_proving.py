@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.config import Config, parse
+from gateway.app.proofs import routes_of
+from gateway.config import Config, load, parse
 from gateway.demo.crm import OPENAPI
 from gateway.demo.running import crm_running
 from gateway.sandbox.proving import Given, Proof, rehearse
 from gateway.sandbox.trying import Sample
 from gateway.upstreams.openapi.document import read
 from tests.fixtures.forgetful import forgetful
+from tests.fixtures.terminal import Terminal
 from tests.house.sources import ROOT
 
 ENVIRON = {"HOLDFAST_ADMIN_TOKEN": "a" * 40, "HOLDFAST_AGENT_TOKEN": "b" * 40}
@@ -95,3 +98,52 @@ async def test_a_sandbox_that_is_not_there_proves_nothing(free_url: str) -> None
     route = {"match": "DELETE /things/{id}", **RESTORING}
     (proof,) = await rehearse(tool([*READS, route]), "things", free_url, Given())
     assert not proof.proven
+
+
+async def test_what_is_derived_is_used_after_its_rehearsal_alone(
+    tmp_path: Path, free_url: str
+) -> None:
+    """By the command, from nothing but a document, to an undo through the gateway."""
+    home = {**ENVIRON, "HOLDFAST_HOME": str(tmp_path)}
+    record = tmp_path / "crm.json"
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        json.dumps(
+            {
+                "identity": {
+                    "admin_token": "${HOLDFAST_ADMIN_TOKEN}",
+                    "agents": [{"name": "a", "token": "${HOLDFAST_AGENT_TOKEN}"}],
+                },
+                "store": {"url": f"sqlite:///{tmp_path}/store.db"},
+                "policy": {"path": str(ROOT / "policies")},
+                "tools": {
+                    "crm": {
+                        "base_url": free_url,
+                        "internal": True,
+                        "openapi": str(OPENAPI),
+                        "rehearsed": str(record),
+                    }
+                },
+            }
+        )
+    )
+
+    def routes() -> set[str]:
+        return {route.match for route in routes_of(load(file, home).tools["crm"])}
+
+    async with crm_running(free_url, tmp_path / "crm.db"):
+        assert routes() == set()
+        shell = Terminal()
+        shell.environ.update(home)
+        arguments = ("rehearse", "crm", "--derived", "--sandbox", free_url, "--config", str(file))
+        assert await asyncio.to_thread(shell.run, "tools", *arguments) == 0, shell.err
+    assert routes() == {
+        "PUT /customers/{id}",
+        "DELETE /customers/{id}",
+        "PATCH /customers/{id}",
+        "POST /customers",
+    }
+    kept = json.loads(record.read_text())
+    kept["routes"] = [r for r in kept["routes"] if r["route"] != "POST /customers"]
+    record.write_text(json.dumps(kept))
+    assert "POST /customers" not in routes()

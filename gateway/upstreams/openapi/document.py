@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Operation:
         """Schema and headers of the first 2xx answer that has a schema, or of any 2xx one."""
         found = [self.answers[status] for status in sorted(self.answers) if status[:1] == "2"]
         return next((answer for answer in found if answer[0]), found[0] if found else None)
+
+
+def digest_of_document(text: str) -> str:
+    """SHA-256 (hex) that a proof of what was derived from the document names it by."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read(text: str) -> tuple[Operation, ...]:
