@@ -90,6 +90,7 @@ class Surroundings:
     types: TypeNames
     ask: Ask
     probe: Probe
+    spare: Callable[[], AbstractAsyncContextManager[Session | None]] | None = None
 
 
 class PostgresAttempt:
@@ -199,6 +200,7 @@ class PostgresAttempt:
                     replica=self._around.replica,
                     spool=self._spool,
                     hint=self._hint(),
+                    spare=self._around.spare,
                 ).take(self._extent, self._xid)
         except psycopg.Error as error:
             raise upstream_error(error, self._around.source) from error

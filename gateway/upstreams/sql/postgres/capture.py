@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -18,7 +19,7 @@ from gateway.interfaces import Captured, Spool
 from gateway.model import Deny, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.catalog import Table
-from gateway.upstreams.sql.postgres.extent import PIN, Extent, Touched
+from gateway.upstreams.sql.postgres.extent import Extent, Touched
 from gateway.upstreams.sql.postgres.fitness import Source, Unfit, readable, source, unfit
 from gateway.upstreams.sql.postgres.glance import KNOWN, copied, glanced_at, known_of, seen
 from gateway.upstreams.sql.postgres.images import (
@@ -31,6 +32,7 @@ from gateway.upstreams.sql.postgres.images import (
     encode,
 )
 from gateway.upstreams.sql.postgres.peek import Budget, Incomplete, Peek, View
+from gateway.upstreams.sql.postgres.pins import PIN
 from gateway.upstreams.sql.postgres.questions import Answer
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.signing import NotPrepared, Signer, signer
@@ -58,6 +60,7 @@ class Capture:
         replica: bool,
         spool: Callable[[], Spool],
         hint: Hint | None = None,
+        spare: Callable[[], AbstractAsyncContextManager[Session | None]] | None = None,
     ) -> None:
         self._source = source
         self._own = own
@@ -66,6 +69,7 @@ class Capture:
         self._replica = replica
         self._sink = Sink(spool)
         self._hint = hint
+        self._spare = spare
         self._signer: Signer | None = None
 
     async def take(self, extent: Extent, xid: str) -> Captured | Deny:
@@ -193,6 +197,7 @@ class Capture:
             near=self._near(table),
             sink=self._sink,
             budget=budget,
+            spare=self._spare,
         )
         before, pages = await peek.ended()
         return _image(touched, table, before, await peek.made(pages))

@@ -7,9 +7,10 @@ times what the server needs to make it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -41,70 +42,133 @@ async def copy_out(
     """Rows of ``query`` by COPY; of the binary form only the rows themselves, so that several can
     stand one after the other. ``write`` is called on another thread. Raises ``TooMuch`` beyond
     ``budget`` bytes, after cancelling."""
-    form = " (FORMAT binary)" if binary else ""
-    out = _Out(session.connection.pgconn, write, binary=binary, budget=budget)
-    async with session.connection.lock:
-        running = asyncio.get_running_loop().run_in_executor(
-            None, out.run, f"COPY ({query}) TO STDOUT{form}".encode()
-        )
+    return await copy_all([(session, query)], write, binary=binary, budget=budget)
+
+
+async def copy_all(
+    parts: Sequence[tuple[Session, str]], write: Write, *, binary: bool, budget: int
+) -> Copied:
+    """As ``copy_out``, of several queries at once, each on a session of its own: their rows come in
+    any order, and ``write`` is given whole ones."""
+    stop = threading.Event()
+    rest = _Rest(bytes=budget)
+    outs = [
+        _Out(session.connection.pgconn, query, write, binary=binary, rest=rest, stop=stop)
+        for session, query in parts
+    ]
+    async with contextlib.AsyncExitStack() as locks:
+        for session, _ in parts:
+            await locks.enter_async_context(session.connection.lock)
+        running = asyncio.get_running_loop().run_in_executor(None, _run, outs)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            out.stop.set()
-            await asyncio.wait([running])  # the connection is the thread's until it lets go
+            stop.set()
+            await asyncio.wait([running])  # the connections are the thread's until it lets go
             raise
+
+
+def _run(outs: Sequence[_Out]) -> Copied:
+    """All of them on this thread: the rows of one are read while the server makes the other's."""
+    try:
+        for out in outs:
+            out.start()
+        for out in outs:
+            out.open()
+        poll = select.poll()
+        still = {out.socket: out for out in outs}
+        for socket in still:
+            poll.register(socket, select.POLLIN)
+        while still:
+            for socket, out in tuple(still.items()):
+                if out.rows():
+                    poll.unregister(socket)
+                    del still[socket]
+            for socket, _ in poll.poll(_POLL_MS) if still else ():
+                still[socket].read()
+            if still and next(iter(still.values())).stopped:
+                raise TooMuch
+        return Copied(rows=sum(out.finish() for out in outs), size=sum(out.size for out in outs))
+    except BaseException:
+        for out in outs:
+            out.abandon()
+        raise
+
+
+@dataclass
+class _Rest:
+    bytes: int
 
 
 class _Out:
-    """One COPY TO STDOUT on its thread."""
+    """One COPY TO STDOUT, on the thread of ``_run``."""
 
-    def __init__(self, pgconn: pq.abc.PGconn, write: Write, *, binary: bool, budget: int) -> None:
-        self.stop = threading.Event()
+    def __init__(
+        self,
+        pgconn: pq.abc.PGconn,
+        query: str,
+        write: Write,
+        *,
+        binary: bool,
+        rest: _Rest,
+        stop: threading.Event,
+    ) -> None:
+        self.size = 0
         self._pgconn = pgconn
+        self._query = f"COPY ({query}) TO STDOUT{' (FORMAT binary)' if binary else ''}".encode()
         self._write = write
-        self._budget = budget
+        self._rest = rest
+        self._stop = stop
         self._skip = len(HEADER) if binary else 0
         self._end = TRAILER if binary else b""  # no message is empty
-        self._size = 0
-        self._over = False  # the last row has been read
+        self._buffer = bytearray()
+        self._busy = self._copies = self._cancelled = False
         self._poll = select.poll()
         self._poll.register(pgconn.socket, select.POLLIN)
 
-    def run(self, query: bytes) -> Copied:
-        pgconn = self._pgconn
-        pgconn.send_query(query)
-        while pgconn.flush():
-            select.select([], [pgconn.socket], [], _POLL_MS / 1000)
+    @property
+    def socket(self) -> int:
+        return self._pgconn.socket
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def start(self) -> None:
+        self._pgconn.send_query(self._query)
+        self._busy = True
+        while self._pgconn.flush():
+            select.select([], [self._pgconn.socket], [], _POLL_MS / 1000)
+
+    def open(self) -> None:
         result = self._result()
         if result is None or result.status != ExecStatus.COPY_OUT:
-            self._finish(result)
+            self._last(result)
             raise psycopg.ProgrammingError("the server did not start to copy")
-        try:
-            self._rows()
-        except BaseException:
-            self._abandon()
-            raise
-        done = self._finish(self._result())
-        return Copied(rows=done.command_tuples or 0, size=self._size)
+        self._copies = True
 
-    def _rows(self) -> None:
-        """The loop that every row goes through."""
-        get, buffer, end = self._pgconn.get_copy_data, bytearray(), memoryview(self._end)
+    def read(self) -> None:
+        self._pgconn.consume_input()
+
+    def rows(self) -> bool:
+        """The loop that every row goes through, as far as they are here; whether that was all."""
+        get, buffer, end, ends = self._pgconn.get_copy_data, self._buffer, self._end, len(self._end)
         while True:
             length, row = get(1)
             if length > 0:
                 if self._skip:
                     row = self._headless(row)
-                if row != end:
+                    length = len(row)
+                if length != ends or row != end:
                     buffer += row
                 if len(buffer) >= _CHUNK:
-                    self._give(buffer)
+                    self._give()
             elif length == 0:
-                self._wait()
+                return False
             else:
-                self._over = True
-                break
-        self._give(buffer)
+                self._copies = False
+                self._give()
+                return True
 
     def _headless(self, row: memoryview) -> memoryview:
         if bytes(row[: self._skip]) != HEADER:
@@ -112,34 +176,37 @@ class _Out:
         skip, self._skip = self._skip, 0
         return row[skip:]
 
-    def _give(self, buffer: bytearray) -> None:
-        self._size += len(buffer)
-        if self._size > self._budget:
+    def _give(self) -> None:
+        self.size += len(self._buffer)
+        self._rest.bytes -= len(self._buffer)
+        if self._rest.bytes < 0:
             raise TooMuch
-        if buffer:
-            self._write(bytes(buffer))
-            buffer.clear()
+        if self._buffer:
+            self._write(bytes(self._buffer))
+            self._buffer.clear()
 
-    def _wait(self) -> None:
-        self._poll.poll(_POLL_MS)
-        self._pgconn.consume_input()
-        if self.stop.is_set():
-            raise TooMuch
+    def finish(self) -> int:
+        """How many rows that were."""
+        return self._last(self._result()).command_tuples or 0
 
     def _result(self) -> pq.abc.PGresult | None:
         while self._pgconn.is_busy():
             self._poll.poll(_POLL_MS)
             self._pgconn.consume_input()
-            if self.stop.is_set():
-                self.stop.clear()
-                self._pgconn.get_cancel().cancel()
+            if self._stop.is_set() and not self._cancelled:
+                self._cancel()
         return self._pgconn.get_result()
 
-    def _finish(self, result: pq.abc.PGresult | None) -> pq.abc.PGresult:
+    def _cancel(self) -> None:
+        self._cancelled = True
+        self._pgconn.get_cancel().cancel()
+
+    def _last(self, result: pq.abc.PGresult | None) -> pq.abc.PGresult:
         """The last answer. Raises what it says when it is an error."""
         last = result
         while (more := self._result()) is not None:
             last = more
+        self._busy = False
         if last is None or last.status == ExecStatus.FATAL_ERROR:
             raise (
                 psycopg.OperationalError("the server sent no answer")
@@ -148,19 +215,24 @@ class _Out:
             )
         return last
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Cancels and reads on until the session can be used again."""
-        self.stop.clear()
-        self._pgconn.get_cancel().cancel()
-        while not self._over:
+        if not self._busy:
+            return
+        self._busy = False
+        self._cancel()
+        self._drain()
+        while (result := self._result()) is not None:
+            self._copies = result.status == ExecStatus.COPY_OUT  # it had only just started
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._copies:
             length, _ = self._pgconn.get_copy_data(1)
+            self._copies = length >= 0
             if length == 0:
                 self._poll.poll(_POLL_MS)
                 self._pgconn.consume_input()
-            elif length < 0:
-                break
-        while self._result() is not None:
-            continue
 
 
 async def copy_in(session: Session, target: str, parts: Iterable[bytes], *, binary: bool) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psycopg
 
 from gateway.model import Measured, RowCounts
+from gateway.upstreams.sql.postgres.pins import PIN
 from gateway.upstreams.sql.postgres.questions import Answer, Question, answers, as_one
 from gateway.upstreams.sql.postgres.session import Session
 
@@ -95,24 +96,6 @@ async def baseline(session: Session) -> Counts:
         return {}
     return {oid: (i, u, d) for oid, i, u, d in await session.rows(_BASELINE)}
 
-
-# A search path that names nothing makes names in values (regclass and such) unambiguous.
-_PINS = {
-    "search_path": "",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "row_security": "off",
-}
-
-
-PIN = "SELECT " + ", ".join(
-    f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _PINS.items()
-)
 
 _QUESTIONS = as_one(
     (

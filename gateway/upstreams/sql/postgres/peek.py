@@ -23,13 +23,14 @@ behind, so that the numbers then differ.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import psycopg
 
 from gateway.upstreams.sql.postgres.catalog import Column, Table
-from gateway.upstreams.sql.postgres.copying import copy_out
+from gateway.upstreams.sql.postgres.copying import copy_all, copy_out
 from gateway.upstreams.sql.postgres.extent import Touched
 from gateway.upstreams.sql.postgres.images import BINARY, Rows
 from gateway.upstreams.sql.postgres.session import Session
@@ -43,6 +44,8 @@ _CHUNK = 20_000  # ctids in one query
 _PAGES = 16  # on which new versions are looked for beside their old ones
 _LINES = 291  # the most versions on a page of 8 KiB
 _TAIL = 32  # pages at the end of a table where new rows are looked for
+_SHARED = 20_000  # versions from which on two connections copy them
+_STRETCHES = 16  # of a table's pages, every other one for each of the two
 _WINDOW = 256  # pages that are compared at once
 TID_RANGES = 140000  # the first version that scans a range of pages
 EPOCH = 1 << 32
@@ -104,7 +107,7 @@ class Budget:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peek:
     """One table. ``near``: a condition that the old versions should meet, harmless to evaluate
-    and never trusted."""
+    and never trusted. ``spare``: another session like the peer's, where one is free."""
 
     own: View
     peer: View
@@ -115,6 +118,7 @@ class Peek:
     near: str | None
     sink: Sink
     budget: Budget
+    spare: Callable[[], AbstractAsyncContextManager[Session | None]] | None = None
 
     async def ended(self) -> tuple[Rows, frozenset[int]]:
         """The old versions, and the pages on which they stand where these are few."""
@@ -130,7 +134,7 @@ class Peek:
         mine = self._short
         locked = f"{exact} AND x.xmin <> '{mine}'::pg_catalog.xid" if self._unique else exact
         if not await self.own.any(locked):
-            rows = await self._copy(self.peer, exact)
+            rows = await self._copy_shared(exact, counted)
             if rows.count == counted and await self._no_multixact():
                 return rows, frozenset()
         return await self._diff(self.peer, self.own, "x.xmax <> '0'::pg_catalog.xid", counted)
@@ -288,16 +292,60 @@ class Peek:
 
     async def _copy(self, view: View, where: str) -> Rows:
         at = self.sink.size
-        query = f"SELECT {self._columns} {view.found(where, self.table.stored)}"
         copied = await copy_out(
             view.session,
-            query,
+            self._selected(view, where),
             self.sink.write,
             binary=self.coding == BINARY,
             budget=self.budget.bytes,
         )
         self.budget.bytes -= copied.size
         return Rows(count=copied.rows, offset=at, size=copied.size)
+
+    async def _copy_shared(self, where: str, counted: int) -> Rows:
+        """Many rows, by two connections at once: one server process is slower than its reader.
+        The versions that our transaction ended are seen by every snapshot until it commits, so the
+        two need not share one; that nothing is there twice or missing is up to the count."""
+        if counted < _SHARED or self.peer.session.version < TID_RANGES or self.spare is None:
+            return await self._copy(self.peer, where)
+        async with self.spare() as other:
+            if other is None:
+                return await self._copy(self.peer, where)
+            parts = [
+                (
+                    session,
+                    " UNION ALL ".join(self._selected(self.peer, f"{where} AND {s}") for s in half),
+                )
+                for session, half in zip(
+                    (self.peer.session, other), await self._halves(), strict=True
+                )
+            ]
+            at = self.sink.size
+            copied = await copy_all(
+                parts,
+                self.sink.write,
+                binary=self.coding == BINARY,
+                budget=self.budget.bytes,
+            )
+        self.budget.bytes -= copied.size
+        return Rows(count=copied.rows, offset=at, size=copied.size)
+
+    async def _halves(self) -> tuple[list[str], list[str]]:
+        """Conditions of the table's pages, every other stretch of them in either half."""
+        (pages,) = await self.peer.session.one(
+            f"SELECT pg_catalog.pg_relation_size({self.table.oid}::oid)"
+            " / pg_catalog.current_setting('block_size')::int8"
+        )
+        step = pages // _STRETCHES + 1
+        stretches = [
+            f"x.ctid >= '({start},0)' AND x.ctid < '({start + step},0)'"
+            for start in range(0, step * _STRETCHES, step)
+        ]
+        stretches.append(f"x.ctid >= '({step * _STRETCHES},0)'")
+        return stretches[::2], stretches[1::2]
+
+    def _selected(self, view: View, where: str) -> str:
+        return f"SELECT {self._columns} {view.found(where, self.table.stored)}"
 
     async def _these(self, view: View, rows: set[Row]) -> Rows:
         """Those of ``rows`` that ``view`` still sees."""

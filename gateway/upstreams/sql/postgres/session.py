@@ -18,21 +18,9 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 from gateway.errors import UpstreamError
 from gateway.upstreams.sql.postgres.failures import unreachable
+from gateway.upstreams.sql.postgres.pins import TEXT_PINS
 from gateway.upstreams.sql.postgres.replies import DONE, ROWS, Reply, columns_of, origins_of, take
 
-# What decides how values look as text: an image made under one setting and read under another
-# would not be exact. Sent at connect, so that DISCARD ALL returns to them.
-_TEXT_PINS = {
-    "standard_conforming_strings": "on",
-    "backslash_quote": "safe_encoding",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "lc_monetary": "C",
-    "xmloption": "content",
-}
 _PING_AFTER_S = 5.0
 
 
@@ -249,6 +237,15 @@ class Pool:
         finally:
             await self._let_go(session)
 
+    @asynccontextmanager
+    async def spare(self) -> AsyncIterator[Session | None]:
+        """Another session, where none has to be waited for."""
+        if self._slots.locked():
+            yield None
+            return
+        async with self.session() as session:
+            yield session
+
     async def _let_go(self, session: Session) -> None:
         if not (self._agents or self._closed or session.connection.closed) and session.idle:
             self._keep(session)
@@ -317,7 +314,7 @@ class Pool:
 
     def _options(self) -> str:
         pins = {
-            **_TEXT_PINS,
+            **TEXT_PINS,
             "default_transaction_isolation": "read committed",
             "default_transaction_read_only": "off",
             "default_transaction_deferrable": "off",
@@ -335,7 +332,7 @@ class Pool:
         return " ".join(f"-c {name}={_escaped(value)}" for name, value in pins.items())
 
     async def _verify(self, session: Session) -> None:
-        wanted = {**_TEXT_PINS, "client_encoding": "UTF8"}
+        wanted = {**TEXT_PINS, "client_encoding": "UTF8"}
         found = dict(
             await session.rows(
                 "SELECT n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) AS n",

@@ -109,11 +109,7 @@ class PostgresUpstream:
         self._replica: bool | None = None
         statement, lock = self._limits.statement_timeout_s, self._limits.lock_timeout_s
         agents = Timeouts(statement=statement, lock=lock, idle=statement + _THINKING_S)
-        gateway = Timeouts(
-            statement=max(statement, _CAPTURE_S),
-            lock=_CAPTURE_LOCK_S,
-            idle=statement + _THINKING_S,
-        )
+        gateway = replace(agents, statement=max(statement, _CAPTURE_S), lock=_CAPTURE_LOCK_S)
         self._urls = (url, capture_url)
         self._logins = Logins.of(url, capture_url, images_schema)
         own = capture_url or url
@@ -348,6 +344,7 @@ class PostgresUpstream:
             types=self._types,
             ask=self.happened,
             probe=self._probe,
+            spare=self._peers.spare,
         )
 
     async def _may_switch_triggers_off(self) -> bool:

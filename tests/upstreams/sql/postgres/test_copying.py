@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from gateway.errors import ImageDamaged
-from gateway.upstreams.sql.postgres.copying import Segments, copy_in, copy_out
+from gateway.upstreams.sql.postgres.copying import Segments, copy_all, copy_in, copy_out
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from tests.fixtures.postgres_case import Case
 
@@ -96,3 +96,42 @@ def test_parts_are_taken_in_order_from_pieces_of_any_size() -> None:
 def test_missing_parts_are_damage() -> None:
     with pytest.raises(ImageDamaged):
         b"".join(Segments(iter([b"abc"])).part(1, 5))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+async def test_two_copies_give_all_rows_of_both(case: Case, binary: bool) -> None:
+    case.setup("CREATE TABLE a(i int, v text); CREATE TABLE b(i int, v text)")
+    case.admin.execute(f"INSERT INTO a {_MANY}")
+    parts: list[bytes] = []
+    async with case.peers.session() as one, case.peers.session() as two:
+        query = "SELECT * FROM public.a WHERE i % 7 {} 0"
+        both = [(one, query.format("=")), (two, query.format("<>"))]
+        copied = await copy_all(both, parts.append, binary=binary, budget=1 << 30)
+        assert (copied.rows, copied.size) == (20000, sum(map(len, parts)))
+        nothing = [(one, f"{query.format('=')} AND false"), (two, "SELECT 1, 'x'")]
+        assert (await copy_all(nothing, parts.append, binary=binary, budget=1 << 30)).rows == 1
+    async with case.reverts.session() as session:
+        assert await copy_in(session, "public.b", parts, binary=binary) == 20001
+    case.admin.execute("INSERT INTO a VALUES (1, 'x')")
+    dump = case.dump()
+    assert dump["public.a"] == dump["public.b"]
+
+
+@pytest.mark.parametrize(
+    ("other", "budget", "error"),
+    [
+        ("SELECT 1 / (i - 9000) FROM generate_series(1, 10000) i", 1 << 30,
+         psycopg.errors.DivisionByZero),
+        ("SELECT nonsense", 1 << 30, psycopg.errors.UndefinedColumn),
+        (_MANY, 300_000, TooMuch),
+    ],
+)  # fmt: skip
+async def test_what_ends_one_of_two_copies_ends_both(
+    case: Case, other: str, budget: int, error: type[Exception]
+) -> None:
+    async with case.peers.session() as one, case.peers.session() as two:
+        for parts in ([(one, _MANY), (two, other)], [(two, other), (one, _MANY)]):
+            with pytest.raises(error):
+                await copy_all(parts, lambda _: None, binary=True, budget=budget)
+            assert await _usable(one)
+            assert await _usable(two)

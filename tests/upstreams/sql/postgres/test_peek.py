@@ -207,3 +207,28 @@ async def test_memory_does_not_grow_with_the_rows(
     postgres_server.drop_database(database)
     # The images of 100,000 rows are 15 MB and more on each side.
     assert used[many] - used[1_000] < 16, used
+
+
+async def test_many_rows_are_copied_by_two_connections(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[int] = []
+    real = peek.copy_all
+
+    async def noted(parts: Any, *args: Any, **named: Any) -> Any:
+        shared.append(len({session.pid for session, _ in parts}))
+        return await real(parts, *args, **named)
+
+    monkeypatch.setattr(peek, "copy_all", noted)
+    monkeypatch.setattr(peek, "_SHARED", 500)
+    case.setup(f"{_T}; DELETE FROM t WHERE id % 50 = 3; VACUUM t".replace("VACUUM t", "ANALYZE t"))
+    case.hints = False
+    rows = await _exact(case, "DELETE FROM t WHERE id > 1200")
+    assert rows == {"before": 1764, "after": 0}
+    assert await _exact(case, "UPDATE t SET v = 'x'", "DELETE FROM t WHERE id <= 900") == {
+        "before": 2940, "after": 2058,
+    }  # fmt: skip
+    assert shared == [2, 2]
+    async with case.peers.session(), case.peers.session(), case.peers.session():
+        assert (await _exact(case, "DELETE FROM t"))["before"] == 2940
+    assert shared == [2, 2]

@@ -219,3 +219,15 @@ async def test_two_queries_travel_together(pool: Pool) -> None:
             await session.exchange(query, "SELECT 1 / 0")
         assert await session.last("BEGIN", "SELECT 3", "SELECT 4") == [(4,)]
         assert not session.idle
+
+
+async def test_a_spare_session_is_not_waited_for(
+    postgres_server: PostgresServer, pool: Pool
+) -> None:
+    own = Pool("app", pool._url, size=2, timeouts=TIMEOUTS, search_path="", agents=False)
+    async with own.session() as first, own.spare() as second:
+        assert second is not None
+        assert second.pid != first.pid
+        async with own.spare() as third:
+            assert third is None
+    await own.close()
