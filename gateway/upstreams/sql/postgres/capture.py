@@ -26,7 +26,6 @@ from gateway.upstreams.sql.postgres.images import (
     BINARY,
     KIND,
     TEXT,
-    ImageColumn,
     Rows,
     TableImage,
     encode,
@@ -212,20 +211,11 @@ class Capture:
 
 
 def _image(touched: Touched, table: Table, before: Rows, after: Rows) -> TableImage:
-    return TableImage(
-        oid=table.oid,
-        schema=table.schema,
-        name=table.name,
-        fingerprint=table.fingerprint,
-        columns=tuple(
-            ImageColumn(name=c.name, type=c.type, oid=c.type_oid, reg=c.reg) for c in table.stored
-        ),
-        key=table.key.columns if table.key else (),
+    return TableImage.of(
+        table,
         before=before,
         after=after,
         updated=touched.updated,
-        spread=False,
-        family=table.ancestors[-1],
         coding=BINARY if table.binary else TEXT,
     )
 

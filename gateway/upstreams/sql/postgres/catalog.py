@@ -78,13 +78,21 @@ class Table:
     @property
     def fingerprint(self) -> str:
         """Changes whenever images of one table state could be misread in another."""
-        facts = [
-            [c.number, c.name, c.type, c.type_oid, c.not_null, c.generated, c.identity, c.collation]
-            for c in self.columns
-        ]
+        return self._digest([[c.number, *_facts(c)] for c in self.columns])
+
+    @property
+    def likeness(self) -> str:
+        """``fingerprint``, whatever the numbers and the order of columns."""
+        return self._digest([_facts(c) for c in sorted(self.columns, key=lambda c: c.name)])
+
+    def _digest(self, facts: list[list[object]]) -> str:
         key = [list(self.key.columns), list(self.key.operators)] if self.key else None
         text = json.dumps([self.oid, self.schema, self.name, facts, key])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _facts(c: Column) -> list[object]:
+    return [c.name, c.type, c.type_oid, c.not_null, c.generated, c.identity, c.collation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

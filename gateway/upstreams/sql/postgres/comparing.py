@@ -70,7 +70,8 @@ class Comparison:
 
     async def load(self, segments: Segments) -> None:
         """Raises ``ImageDamaged``; whatever was restored by then must be rolled back."""
-        columns = listed(self.table.stored)
+        # In the order of the image: a column that came back stands elsewhere now.
+        columns = listed([self.table_column(c.name) for c in self.image.columns])
         for name, rows in ((self.b, self.image.before), (self.a, self.image.after)):
             await self._make(
                 name,

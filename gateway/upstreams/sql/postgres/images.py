@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.errors import ImageDamaged
 from gateway.model import Json, Undo
+from gateway.upstreams.sql.postgres.catalog import Table
 
 FORMAT = "postgres-copy-2"
 _ALL_TEXT = "postgres-copy-text-1"
@@ -23,12 +24,13 @@ BINARY, TEXT = "binary", "text"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageColumn:
     """``oid``: of the type, 0 where the manifest does not say. ``reg``: in text, images hold this
-    column cast to "oid" or "oid[]"."""
+    column cast to "oid" or "oid[]". ``number``: that of the column, 0 where it is not known."""
 
     name: str
     type: str
     oid: int = 0
     reg: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +63,53 @@ class TableImage:
     spread: bool
     family: int
     coding: str = BINARY
+    likeness: str = ""  # as ``Table`` has it; manifests of before do not
 
     @property
     def resource(self) -> str:
         return f"{self.schema}.{self.name}"
+
+    @classmethod
+    def of(
+        cls,
+        table: Table,
+        *,
+        before: Rows,
+        after: Rows,
+        updated: int,
+        coding: str,
+        spread: bool = False,
+    ) -> TableImage:
+        return cls(
+            oid=table.oid,
+            schema=table.schema,
+            name=table.name,
+            fingerprint=table.fingerprint,
+            likeness=table.likeness,
+            columns=tuple(
+                ImageColumn(name=c.name, type=c.type, oid=c.type_oid, reg=c.reg, number=c.number)
+                for c in table.stored
+            ),
+            key=table.key.columns if table.key else (),
+            before=before,
+            after=after,
+            updated=updated,
+            spread=spread,
+            family=table.ancestors[-1],
+            coding=coding,
+        )
+
+    def fits(self, table: Table) -> bool:
+        """Whether rows of this image mean in ``table`` what they meant when they were read. A
+        column that was dropped and came back has another number, and nobody has its old one: the
+        server gives no number twice. One that merely took the name of another does not fit."""
+        if self.fingerprint == table.fingerprint:
+            return True
+        if not self.likeness or self.likeness != table.likeness:
+            return False
+        now = {c.name: c.number for c in table.columns}
+        taken = set(now.values())
+        return all(c.number == now[c.name] or c.number not in taken for c in self.columns)
 
 
 def row_count(undo: Undo) -> int:
@@ -85,8 +130,10 @@ def _entry(image: TableImage) -> dict[str, Json]:
         "name": image.name,
         "fingerprint": image.fingerprint,
         "columns": [
-            {"name": c.name, "type": c.type, "oid": c.oid, "reg": c.reg} for c in image.columns
+            {"name": c.name, "type": c.type, "oid": c.oid, "reg": c.reg, "number": c.number}
+            for c in image.columns
         ],
+        "likeness": image.likeness,
         "key": list(image.key),
         "updated": image.updated,
         "spread": image.spread,
@@ -128,9 +175,16 @@ def _table(entry: Mapping[str, Json]) -> TableImage:
         name=str(entry["name"]),
         fingerprint=str(entry["fingerprint"]),
         columns=tuple(
-            ImageColumn(name=c["name"], type=c["type"], oid=int(c.get("oid", 0)), reg=c["reg"])
+            ImageColumn(
+                name=c["name"],
+                type=c["type"],
+                oid=int(c.get("oid", 0)),
+                reg=c["reg"],
+                number=int(c.get("number", 0)),
+            )
             for c in entry["columns"]
         ),
+        likeness=str(entry.get("likeness", "")),
         key=tuple(entry["key"]),
         before=_rows(entry["before"]),
         after=_rows(entry["after"]),

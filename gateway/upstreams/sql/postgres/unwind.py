@@ -323,7 +323,7 @@ class PostgresUnwinding:
             rows = max(image.before.count, image.after.count)
             if table is None:
                 raise _Failed("revert.schema_changed", gone(image.resource, rows))
-            if table.fingerprint != image.fingerprint:
+            if not image.fits(table):
                 before = {c.name: c.type for c in image.columns}
                 now = {c.name: c.type for c in table.stored}
                 raise _Failed("revert.schema_changed", altered(image.resource, before, now, rows))

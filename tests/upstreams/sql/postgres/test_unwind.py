@@ -226,6 +226,43 @@ async def test_a_changed_schema_fails_the_step(case: Case, change: str) -> None:
     assert (step.state, step.reason) == ("failed", "revert.schema_changed")
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("ALTER TABLE t DROP v; ALTER TABLE t ADD v text; UPDATE t SET v = 'x'", None),
+        ("ALTER TABLE t DROP v; ALTER TABLE t ADD v text", "revert.conflict"),
+        ("ALTER TABLE t DROP v; ALTER TABLE t ADD v varchar", "revert.schema_changed"),
+        ("ALTER TABLE t ADD w text; UPDATE t SET w = v; ALTER TABLE t RENAME v TO x;"
+         "ALTER TABLE t RENAME w TO v; ALTER TABLE t DROP x", None),
+        ("ALTER TABLE t ADD w text; UPDATE t SET w = v; ALTER TABLE t RENAME v TO x;"
+         "ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME x TO w", "revert.schema_changed"),
+    ],
+)  # fmt: skip
+async def test_a_column_that_came_back_is_known_by_its_name_and_type(
+    case: Case, change: str, reason: str | None
+) -> None:
+    case.setup(_T)
+    before = case.admin.execute("SELECT id, v FROM t ORDER BY id").fetchall()
+    done = await case.call("UPDATE t SET v = 'x'")
+    case.admin.execute(change)
+    (step,) = (await case.revert(done.undo)).steps
+    assert step.reason == reason, step
+    after = case.admin.execute("SELECT id, v FROM t ORDER BY id").fetchall()
+    assert (after == before) is (reason is None)
+
+
+async def test_two_columns_that_swapped_their_names_are_not_taken_for_each_other(
+    case: Case,
+) -> None:
+    case.setup("CREATE TABLE s(id int PRIMARY KEY, a int, b int); INSERT INTO s VALUES (1, 2, 3)")
+    done = await case.call("UPDATE s SET a = 7, b = 7")
+    case.admin.execute(
+        "ALTER TABLE s RENAME a TO c; ALTER TABLE s RENAME b TO a; ALTER TABLE s RENAME c TO b"
+    )
+    (step,) = (await case.revert(done.undo)).steps
+    assert step.reason == "revert.schema_changed"
+
+
 async def test_a_row_that_a_new_constraint_refuses_fails_the_step(case: Case) -> None:
     case.setup(_T)
     done = await case.call("UPDATE t SET v = 'x'")

@@ -18,7 +18,7 @@ from gateway.upstreams.sql.postgres.ddl import sequences
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.sequences import Counter, Reset
 from gateway.upstreams.sql.postgres.fitness import Unfit, sources, unfit
-from gateway.upstreams.sql.postgres.images import BINARY, TEXT, ImageColumn, Rows, TableImage
+from gateway.upstreams.sql.postgres.images import BINARY, TEXT, Rows, TableImage
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.sink import Sink
 
@@ -163,19 +163,10 @@ async def _image(peer: Session, table: Table, sink: Sink, budget: _Budget) -> Ta
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
         raise SnapshotFailed("The rows could not be read in time.") from error
     budget.take(done.rows, done.size)
-    return TableImage(
-        oid=table.oid,
-        schema=table.schema,
-        name=table.name,
-        fingerprint=table.fingerprint,
-        columns=tuple(
-            ImageColumn(name=c.name, type=c.type, oid=c.type_oid, reg=c.reg) for c in table.stored
-        ),
-        key=table.key.columns if table.key else (),
+    return TableImage.of(
+        table,
         before=Rows(count=done.rows, offset=offset, size=done.size),
         after=Rows(),
         updated=0,
-        spread=False,
-        family=table.ancestors[-1],
         coding=BINARY if binary else TEXT,
     )
