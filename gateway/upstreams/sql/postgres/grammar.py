@@ -4,6 +4,7 @@ by its form. Whatever is not on a list is refused by name. No server is asked.""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from gateway.model import Deny
@@ -12,6 +13,7 @@ from gateway.upstreams.sql.postgres import schema_statements as schema
 from gateway.upstreams.sql.postgres.functions import refused_by_name
 from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
 from gateway.upstreams.sql.postgres.nearby import near
+from gateway.upstreams.sql.postgres.setting import SETVAL, Placed, setval_of
 from gateway.upstreams.sql.postgres.walk import (
     QUERY_NODES,
     SCHEMA_NODES,
@@ -142,6 +144,9 @@ def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
         allowed = SCHEMA_NODES
     else:
         return schema.unsupported(f"{_words(kind)} is not a kind of statement accepted here.")
+    placed = setval_of(node) if kind == "SelectStmt" else None
+    if placed is not None:
+        return _setval(text, placed, numbers)
     strange = unlisted(statement, allowed)
     if strange is not None:
         return schema.unsupported(f"{_words(strange)} is not accepted in a statement here.")
@@ -259,6 +264,23 @@ def _query_made(text: str, node: Any, into: list[Any], numbers: set[int]) -> Wri
         relations=inner.relations,
         param_types=inner.param_types,
     )
+
+
+def _setval(text: str, placed: Placed, numbers: set[int]) -> Written | Deny:
+    """SELECT setval(...): what else stands in it is judged as a query of its own."""
+    strange = unlisted(placed.rest, QUERY_NODES)
+    if strange is not None:
+        return schema.unsupported(f"{_words(strange)} is not accepted in a statement here.")
+    refusal = _refused_parts(placed.rest)
+    if refusal is not None:
+        return refusal
+    asks = _proven(placed.rest)
+    if isinstance(asks, Deny):
+        return asks
+    inner = _query(text, placed.rest, "alter", numbers, asks)
+    if inner.changes or inner.locks:
+        return schema.unsupported("A sequence can be set from a plain SELECT only.")
+    return replace(inner, named=(placed.sequence,), restarts=True, alters=(SETVAL,), near=None)
 
 
 def _schema_change(text: str, statement: Any, numbers: set[int]) -> Written | Deny:

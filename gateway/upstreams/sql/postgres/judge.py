@@ -9,11 +9,13 @@ from gateway.model import ActionClass, Deny, Effect, Json, Statement
 from gateway.upstreams.sql.display import shown_aside
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres import lookup
+from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID
 from gateway.upstreams.sql.postgres.grammar import read
 from gateway.upstreams.sql.postgres.lookup import Connection
 from gateway.upstreams.sql.postgres.nearby import Near
 from gateway.upstreams.sql.postgres.outlying import outlying
 from gateway.upstreams.sql.postgres.resolve import Resolved, Resolver
+from gateway.upstreams.sql.postgres.setting import SETVAL
 from gateway.upstreams.sql.postgres.written import Grammar, Named, Written
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
 
@@ -26,7 +28,7 @@ PRELOAD = (
 
 # The less consequential first.
 _RANKS = (
-    "show explain select insert update merge delete truncate create alter drop".split()  # noqa: SIM905
+    "show explain select insert update merge delete truncate create alter drop grant revoke".split()  # noqa: SIM905 - a list of words
 )
 _KINDS = {
     "r": "table",
@@ -40,6 +42,8 @@ _KINDS = {
     "c": "type",
     "t": "table",
 }
+_OTHERS = frozenset({"function", "procedure", "routine", "aggregate", "type", "domain"})
+_NO_RELATIONS = frozenset({"schema", "default privileges"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,12 @@ class Judge:
             refusal = refusal or await self._resolver.refused_functions(connection, written)
             if refusal is not None:
                 return refusal
+        if SETVAL in written.alters and await _shadowed(connection):
+            return Deny(
+                reason="action.unsupported",
+                detail="There is a function of users that is called setval, too.",
+                extra={"function": SETVAL},
+            )
         named = await _named_effects(connection, written, made)
         if isinstance(named, Deny):
             return named
@@ -193,6 +203,11 @@ class Judge:
         if not writes:
             return ()
         return (f"A second parser sees {', '.join(sorted(writes))} in what was judged a read.",)
+
+
+async def _shadowed(connection: Connection) -> bool:
+    found = await lookup.functions_named(connection, [SETVAL, "pg_get_serial_sequence"])
+    return any(oid >= FIRST_USER_OID for oid in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +258,8 @@ def _part_of(
 
 
 def _class(written: Written, effects: tuple[Effect, ...]) -> ActionClass:
+    if written.verb in ("grant", "revoke"):
+        return ActionClass.ADMIN
     if written.schema_change:
         return ActionClass.DDL
     if written.explains or written.verb == "show":
@@ -285,11 +302,18 @@ async def _named_effects(
     connection: Connection, written: Written, made: set[str]
 ) -> tuple[Effect, ...] | Deny:
     """What a schema statement (or TRUNCATE) names, by the names that it has at the server."""
-    relations = [n for n in written.named if n.kind != "schema"]
-    found = dict(zip(relations, await lookup.relations_named(connection, relations), strict=True))
+    others = [n for n in written.named if n.kind in _OTHERS and n.name != "*"]
+    relations = [n for n in written.named if n.kind not in _OTHERS | _NO_RELATIONS]
+    found: dict[Named, tuple[str, str | None]] = dict(
+        zip(relations, await lookup.relations_named(connection, relations), strict=True)
+    )
+    for named, name in zip(others, await lookup.others_named(connection, others), strict=True):
+        found[named] = (name, None)
     effects: list[Effect] = []
     for named in written.named:
-        name, relkind = found.get(named, (named.name, None))
+        name, relkind = found.get(named, (named.name or "*", None))
+        if named.name == "*":
+            name = f"{named.schema}.*"
         if (named.name in made and named.schema is None) or (named.fresh and relkind is not None):
             name = await _where_made(connection, named)
         if relkind == "f":

@@ -114,6 +114,22 @@ SELECT n.nspname, c.relname FROM reached r JOIN pg_catalog.pg_class c ON c.oid =
 """
 
 
+# Only one of the two is asked: no function and no type shadows one of the other kind.
+_OTHERS_NAMED = """
+SELECT COALESCE(w.schema, CASE WHEN w.kind IN ('type', 'domain')
+         THEN (SELECT n.nspname FROM pg_catalog.pg_type t
+                 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+                WHERE t.oid = pg_catalog.to_regtype(pg_catalog.quote_ident(w.name)))
+         ELSE (SELECT n.nspname FROM pg_catalog.pg_proc p
+                 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+                WHERE p.proname = w.name AND pg_catalog.pg_function_is_visible(p.oid) LIMIT 1) END,
+       pg_catalog.current_schema()::text)
+  FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]),
+                  pg_catalog.unnest(%s::text[])) WITH ORDINALITY AS w(kind, schema, name, number)
+ ORDER BY w.number
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     schema: str
@@ -250,6 +266,18 @@ async def relations_named(
     )
     rows = await cursor.fetchall()
     return [(f"{row[0]}.{n.name}", row[2]) for row, n in zip(rows, named, strict=True)]
+
+
+async def others_named(connection: Connection, named: Collection[Named]) -> list[str]:
+    """For each routine or type, ``schema.name``."""
+    if not named:
+        return []
+    cursor = await connection.execute(
+        _OTHERS_NAMED,
+        ([n.kind for n in named], [n.schema for n in named], [n.name for n in named]),
+    )
+    rows = await cursor.fetchall()
+    return [f"{row[0]}.{n.name}" for row, n in zip(rows, named, strict=True)]
 
 
 async def truncated_too(connection: Connection, tables: Collection[str]) -> list[str]:

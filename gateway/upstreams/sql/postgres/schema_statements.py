@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.model import Deny
-from gateway.upstreams.sql.postgres.libpg import pg
+from gateway.upstreams.sql.postgres.libpg import deparse, pg
 from gateway.upstreams.sql.postgres.walk import name_of, texts
 from gateway.upstreams.sql.postgres.written import Named
 
@@ -18,6 +18,22 @@ _KINDS = {
     pg.OBJECT_SCHEMA: "schema",
 }
 _RELATIONS = frozenset(_KINDS.values()) - {"schema"}
+_ROUTINES = {
+    pg.OBJECT_FUNCTION: "function",
+    pg.OBJECT_PROCEDURE: "procedure",
+    pg.OBJECT_ROUTINE: "routine",
+    pg.OBJECT_AGGREGATE: "aggregate",
+}
+_TYPES = {pg.OBJECT_TYPE: "type", pg.OBJECT_DOMAIN: "domain"}
+_PARTS = {pg.OBJECT_TRIGGER: "trigger", pg.OBJECT_RULE: "rule", pg.OBJECT_POLICY: "policy"}
+_GRANTED = {
+    **_ROUTINES,
+    **_TYPES,
+    pg.OBJECT_TABLE: "table",
+    pg.OBJECT_SEQUENCE: "sequence",
+    pg.OBJECT_SCHEMA: "schema",
+}
+DEFAULTS = "default privileges"  # the name is that of the role, empty for the one that asks
 _COMMENTED = (pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT, pg.OBJECT_TRIGGER, pg.OBJECT_RULE)
 _RENAMED = (_KINDS.keys() - {pg.OBJECT_SCHEMA}) | {pg.OBJECT_COLUMN, pg.OBJECT_TABCONSTRAINT}
 _ALTERED = frozenset(
@@ -183,25 +199,91 @@ def _comment(statement: Any) -> Found | Deny:
 
 
 def _drop(statement: Any) -> Found | Deny:
-    kind = _KINDS.get(statement.remove_type)
+    of = statement.remove_type
+    kind = _KINDS.get(of) or _ROUTINES.get(of) or _TYPES.get(of) or _PARTS.get(of)
     if kind is None:
-        what = pg.ObjectType.Name(statement.remove_type).removeprefix("OBJECT_")
+        what = pg.ObjectType.Name(of).removeprefix("OBJECT_")
         return unsupported(f"DROP {what.replace('_', ' ')} is not accepted.")
     if statement.concurrent:
         return unsupported("DROP INDEX CONCURRENTLY cannot run in a transaction.")
-    dropped = tuple(_dropped(kind, node) for node in statement.objects)
+    dropped = tuple(_object("drop", kind, node) for node in statement.objects)
     return "drop", dropped, statement.behavior == pg.DROP_CASCADE
 
 
-def _dropped(kind: str, node: Any) -> Named:
-    path = texts(node.list.items) if node.WhichOneof("node") == "list" else texts([node])
+def _object(verb: str, kind: str, node: Any) -> Named:
+    """Any object by its name, as a DROP or a GRANT has it."""
+    which, part, arguments = node.WhichOneof("node"), "", None
+    if which == "object_with_args":
+        path = texts(node.object_with_args.objname)
+        if not node.object_with_args.args_unspecified:
+            arguments = ", ".join(spelled_type(t) for t in node.object_with_args.objargs)
+    elif which == "type_name":
+        path = texts(node.type_name.names)
+    elif which == "range_var":
+        path = tuple(n for n in (node.range_var.schemaname, node.range_var.relname) if n)
+    else:
+        path = texts(node.list.items) if which == "list" else texts([node])
+    if kind in _PARTS.values():
+        part, path = path[-1], path[:-1]
     return Named(
-        verb="drop",
+        verb=verb,
         kind=kind,
         schema=path[-2] if len(path) > 1 else None,
         name=path[-1],
         bounded=False,
+        part=part,
+        arguments=arguments,
     )
+
+
+def spelled_type(node: Any) -> str:
+    """A type as its name is written."""
+    cast = pg.Node()
+    cast.type_cast.arg.a_const.isnull = True
+    cast.type_cast.type_name.CopyFrom(node.type_name)
+    target = pg.Node()
+    target.res_target.val.CopyFrom(cast)
+    select = pg.Node()
+    select.select_stmt.target_list.append(target)
+    return deparse(select).partition("::")[2]
+
+
+def _grant(statement: Any) -> Found | Deny:
+    """GRANT and REVOKE of privileges; those of whole roles are no part of one database."""
+    verb = "grant" if statement.is_grant else "revoke"
+    kind = _GRANTED.get(statement.objtype)
+    if kind is None:
+        what = pg.ObjectType.Name(statement.objtype).removeprefix("OBJECT_").replace("_", " ")
+        return unsupported(f"{verb.upper()} ON {what} is not accepted.")
+    if statement.targtype == pg.ACL_TARGET_ALL_IN_SCHEMA:
+        found = tuple(
+            Named(verb="alter", kind=kind, schema=s, name="*", bounded=False)
+            for s in texts(statement.objects)
+        )
+    else:
+        found = tuple(_object("alter", kind, node) for node in statement.objects)
+    return verb, found, statement.behavior == pg.DROP_CASCADE
+
+
+def _default_grant(statement: Any) -> Found | Deny:
+    schemas: tuple[str | None, ...] = (None,)
+    roles: tuple[str, ...] = ("",)
+    for option in (o.def_elem for o in statement.options):
+        if option.defname == "schemas":
+            schemas = texts(option.arg.list.items)
+        elif option.defname == "roles":
+            specs = [n.role_spec for n in option.arg.list.items]
+            if any(s.roletype not in (pg.ROLESPEC_CSTRING, pg.ROLESPEC_CURRENT_USER,
+                                      pg.ROLESPEC_CURRENT_ROLE) for s in specs):  # fmt: skip
+                return unsupported("Whose default privileges these are cannot be told.")
+            roles = tuple(s.rolename for s in specs)
+    verb = "grant" if statement.action.is_grant else "revoke"
+    found = tuple(
+        Named(verb="alter", kind=DEFAULTS, schema=schema, name=role, bounded=False)
+        for schema in schemas
+        for role in roles
+    )
+    return verb, found, False
 
 
 def _truncate(statement: Any) -> Found:
@@ -227,4 +309,6 @@ _FINDERS: dict[str, Any] = {
     "CommentStmt": _comment,
     "DropStmt": _drop,
     "TruncateStmt": _truncate,
+    "GrantStmt": _grant,
+    "AlterDefaultPrivilegesStmt": _default_grant,
 }

@@ -185,6 +185,7 @@ class PostgresUnwinding:
         # Values that a call took away lie in its own image: what takes them away again does not
         # have them. Rows and schema together have no order in which to redo them.
         again = any(part.kept is not None and not part.back for part in self._backs)
+        again = again or not all(part.undo or part.made for part in self._backs)
         how = Reversibility.IRREVERSIBLE if again or rows else Reversibility.EXACT
         undo = Parts(parts=tuple(self._backs)).undo(self._source, self._receipt, how)
         return Captured(undo=undo, receipt=self._receipt)

@@ -45,6 +45,8 @@ SCHEMA_NODES = QUERY_NODES | frozenset(
     CreateSchemaStmt AlterTableStmt AlterTableCmd RenameStmt AlterObjectSchemaStmt DropStmt
     CommentStmt TruncateStmt Constraint TableLikeClause DefElem PartitionSpec PartitionElem
     PartitionBoundSpec PartitionRangeDatum PartitionCmd
+    ATAlterConstraint GrantStmt AlterDefaultPrivilegesStmt AccessPriv RoleSpec ObjectWithArgs
+    FunctionParameter
     """.split()  # noqa: SIM905 - a list of words
 )
 

@@ -10,9 +10,11 @@ from gateway.upstreams.sql.postgres.nearby import Near
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A relation (or schema) that a schema statement names. ``schema`` is ``None`` where none is
-    written. ``fresh``: made by the statement, so that it need not exist. ``only``: ONLY stands
-    before it."""
+    """What a schema statement names: a relation, schema, function or type. ``schema`` is ``None``
+    where none is written; ``name`` is ``*`` for everything of that kind in a schema. ``fresh``:
+    made by the statement, so that it need not exist. ``only``: ONLY stands before it. ``part``: a
+    trigger, rule or policy of the relation that is named. ``arguments``: the types of a function's
+    parameters, ``None`` where none are written."""
 
     verb: str
     kind: str
@@ -22,6 +24,8 @@ class Named:
     bounded: bool = True
     fresh: bool = False
     only: bool = False
+    part: str = ""
+    arguments: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

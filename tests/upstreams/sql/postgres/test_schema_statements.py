@@ -52,7 +52,7 @@ def test_schema_statements_name_what_they_change(sql: str, names: list[object]) 
         "ALTER TABLE t SET TABLESPACE s",
         "ALTER TABLE t SET UNLOGGED",
         "ALTER TABLE t ADD COLUMN a int, DISABLE RULE r",
-        "DROP FUNCTION f",
+        "DROP STATISTICS f",
         "DROP EXTENSION e",
         "DROP FOREIGN TABLE f",
         "DROP INDEX CONCURRENTLY i",

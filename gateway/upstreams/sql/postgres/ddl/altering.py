@@ -60,6 +60,13 @@ SELECT DISTINCT c.oid::int8 FROM (
 JOIN pg_catalog.pg_class c ON c.oid = near.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')"""
 
+_PRIVILEGES = ("grant", "revoke")
+_BESIDE = {
+    "functions": "pg_proc",
+    "types": "pg_type",
+    "schemas": "pg_namespace",
+    "defaults": "pg_authid",
+}
 TAKING = frozenset({"DropColumn", "AlterColumnType"})
 _QUOTED = """
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relkind::text
@@ -97,14 +104,19 @@ async def alter(
 async def _before(session: Session, change: Written) -> _Before:
     found = await seeds(session, [n for n in change.named if not n.fresh])
     there = await seeds(session, [n for n in change.named if n.fresh])
-    schemas = frozenset(s.oid for s in found if s.catalog == "pg_namespace")
     # CREATE OR REPLACE changes what is there.
     named = frozenset(s.oid for s in (*found, *there) if s.catalog == "pg_class")
+    beside = Scope(
+        **{
+            part: frozenset(s.oid for s in found if s.catalog == catalog)
+            for part, catalog in _BESIDE.items()
+        }
+    )
     async with plain_names(session):
         for oid, _, kind in await session.rows(_LABELS, sorted(named)):
-            if kind in "rp":
+            if kind in "rp" and change.verb not in _PRIVILEGES:
                 await _hold(session, oid)
-        scope = await _around(session, named, schemas)
+        scope = beside | await _around(session, named, change)
         return _Before(named, frozenset(s.oid for s in there), scope, await shape(session, scope))
 
 
@@ -118,9 +130,11 @@ async def _hold(session: Session, oid: int) -> None:
         await session.run("ROLLBACK TO SAVEPOINT holding")  # the statement itself says so
 
 
-async def _around(session: Session, named: frozenset[int], schemas: frozenset[int]) -> Scope:
+async def _around(session: Session, named: frozenset[int], change: Written) -> Scope:
+    if not named or change.verb in _PRIVILEGES:
+        return Scope(relations=named)
     near = {oid for (oid,) in await session.rows(_RELATIVES, sorted(named))}
-    return Scope(relations=frozenset(near) | named, schemas=schemas)
+    return Scope(relations=frozenset(near) | named)
 
 
 async def _made(session: Session, change: Written, before: _Before) -> list[Seed]:
@@ -174,17 +188,17 @@ async def _changed(
         if kept is None and "DropColumn" in change.alters:
             raise NoWayBack(f"rows of {values.table.resource} have no key to find them by again")
     undo = await way(session, before.scope, goal, fill=kept.fill if kept else None)
-    if values is None and any(" ADD COLUMN " in s or " TYPE " in s for s in undo):
+    if values is None and any(map(_needs_values, undo)):
         raise NoWayBack("it takes values away in a manner that is not known")
     if values is not None and await digest(session, values.table) != values.digest:
         raise NoWayBack("taking it back was tried and did not give the values there were before")
     redo = await _again(session, before.scope, unordered(after) if loose else after)
     await session.run("ROLLBACK TO SAVEPOINT proving")
-    named = await session.rows(_LABELS, sorted(before.named))
+    named = [name for _, name, _ in await session.rows(_LABELS, sorted(before.named))]
     seen = unordered(after) if loose else after
     return Part(
         verb=change.verb,
-        names=tuple(name for _, name, _ in named),
+        names=tuple(named) or tuple(n.name for n in change.named),
         undo=tuple(undo),
         redo=tuple(redo),
         scope=before.scope,
@@ -226,13 +240,19 @@ async def way(session: Session, scope: Scope, goal: Shape, *, fill: str | None =
         statements = nearer(now, goal)
         if not statements:
             break
-        if fill is not None and any(" ADD COLUMN " in s or " TYPE " in s for s in statements):
+        if fill is not None and any(map(_needs_values, statements)):
             statements.append(fill)
         for statement in statements:
             await attempted(session, statement)
         done += statements
     parts = Difference.between(await _like(session, scope, goal), goal).parts
     raise NoWayBack(f"taking it back was tried and left {_worded(parts)} different")
+
+
+def _needs_values(statement: str) -> bool:
+    return statement.startswith("ALTER TABLE ") and (
+        " ADD COLUMN " in statement or " TYPE " in statement
+    )
 
 
 async def _like(session: Session, scope: Scope, goal: Shape) -> Shape:

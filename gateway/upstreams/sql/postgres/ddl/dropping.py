@@ -101,7 +101,7 @@ async def attempted(session: Session, statement: str) -> None:
         ):
             raise
         raise NoWayBack(
-            f"the agents' role cannot do what the quarantine needs ({error.diag.message_primary})"
+            f"the agents' role cannot do what the way back needs ({error.diag.message_primary})"
         ) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from psycopg.sql import Identifier, Literal
 
 from gateway.model import Json
+from gateway.upstreams.sql.postgres.ddl import privileges
 from gateway.upstreams.sql.postgres.ddl.shape import Shape
 from gateway.upstreams.sql.postgres.ddl.sides import Part, Sides, everything, pairs
 
@@ -26,7 +27,8 @@ def nearer(now: Shape, goal: Shape) -> list[str]:
         found = [statement for table in tables for statement in step(table)]
         if found:
             return found
-    return [statement for table in tables for statement in _parents(table, names)]
+    parents = [statement for table in tables for statement in _parents(table, names)]
+    return parents or privileges.nearer(now, goal)
 
 
 # --- names ----------------------------------------------------------------------------------

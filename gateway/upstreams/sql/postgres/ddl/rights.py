@@ -18,7 +18,9 @@ FROM (SELECT c.relowner, c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_cla
       UNION ALL SELECT t.typowner, t.oid::pg_catalog.regtype::text FROM pg_catalog.pg_type t
        WHERE t.oid = ANY (%(types)s::int8[]::oid[])
       UNION ALL SELECT n.nspowner, n.nspname::text FROM pg_catalog.pg_namespace n
-       WHERE n.oid = ANY (%(schemas)s::int8[]::oid[])) AS o(owner, what)
+       WHERE n.oid = ANY (%(schemas)s::int8[]::oid[])
+      UNION ALL SELECT r.oid, 'the default privileges of ' || r.rolname FROM pg_catalog.pg_roles r
+       WHERE r.oid = ANY (%(defaults)s::int8[]::oid[])) AS o(owner, what)
 WHERE NOT pg_catalog.pg_has_role(o.owner, 'USAGE') LIMIT 1"""
 
 _SCHEMAS = """

@@ -109,7 +109,26 @@ async def moved(
 
 async def hold(session: Session, counter: Counter) -> None:
     """Nobody draws from it until the transaction ends; it stays as it is."""
-    await session.run(f"ALTER SEQUENCE {counter.quoted} CACHE {counter.cache}")
+    await session.run(holding(counter))
+
+
+def holding(counter: Counter) -> str:
+    """The statement of ``hold``."""
+    return f"ALTER SEQUENCE {counter.quoted} CACHE {counter.cache}"
+
+
+async def renewed(session: Session, counter: Counter, stood: tuple[int, bool]) -> None:
+    """From here on a setval is part of the transaction, which it is not by itself: it is undone
+    by a rollback. The sequence is held and stands where it stood."""
+    await _placed(session, counter.quoted, stood)
+
+
+async def _placed(session: Session, quoted: str, target: tuple[int, bool]) -> None:
+    # Restarted first, so that the value is part of the transaction and goes with it.
+    await session.run(f"ALTER SEQUENCE {quoted} RESTART WITH {target[0]}")
+    await session.rows(
+        "SELECT pg_catalog.setval(%s::text::pg_catalog.regclass, %s, %s)", quoted, *target
+    )
 
 
 async def stands(session: Session, quoted: str) -> tuple[int, bool]:
@@ -130,9 +149,7 @@ async def put_back(session: Session, resets: Sequence[Reset]) -> list[Reset]:
         target = reset.before if now == reset.after else further(now, reset.before, reset.step)
         if target == now:
             continue
-        # Restarted first, so that the value is part of the transaction and goes with it.
-        await session.run(f"ALTER SEQUENCE {quoted} RESTART WITH {target[0]}")
-        await session.rows("SELECT pg_catalog.setval(%s::text::regclass, %s, %s)", quoted, *target)
+        await _placed(session, quoted, target)
         done.append(Reset(oid=reset.oid, step=reset.step, before=now, after=target))
     return done
 

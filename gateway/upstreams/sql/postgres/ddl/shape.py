@@ -15,12 +15,14 @@ Shape = Mapping[str, dict[str, Json]]  # "relation 16384 column id" -> what it i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The objects whose shapes are compared, by object id."""
+    """The objects whose shapes are compared, by object id. ``defaults``: the roles whose default
+    privileges are."""
 
     relations: frozenset[int] = frozenset()
     functions: frozenset[int] = frozenset()
     types: frozenset[int] = frozenset()
     schemas: frozenset[int] = frozenset()
+    defaults: frozenset[int] = frozenset()
 
     def as_json(self) -> dict[str, list[int]]:
         return {
@@ -28,6 +30,7 @@ class Scope:
             "functions": sorted(self.functions),
             "types": sorted(self.types),
             "schemas": sorted(self.schemas),
+            "defaults": sorted(self.defaults),
         }
 
     @classmethod
@@ -40,6 +43,7 @@ class Scope:
             functions=self.functions | other.functions,
             types=self.types | other.types,
             schemas=self.schemas | other.schemas,
+            defaults=self.defaults | other.defaults,
         )
 
 
@@ -56,7 +60,10 @@ WITH rel AS (
   SELECT c.* FROM pg_catalog.pg_class c WHERE c.oid = ANY (%(relations)s::int8[]::oid[])
 ), cls(oid, shape) AS (
   SELECT c.oid, (pg_catalog.to_jsonb(c) - '{_CLASS_MINUS}'::text[]) ||
-      pg_catalog.jsonb_build_object('schema', n.nspname,
+      pg_catalog.jsonb_build_object('schema', n.nspname, 'relacl', CASE WHEN c.relacl::text <>
+        pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
+        c.relowner)::text
+        THEN c.relacl END,
       'owner', pg_catalog.pg_get_userbyid(c.relowner),
       'method', (SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid = c.relam),
       'tablespace',
@@ -147,14 +154,18 @@ UNION ALL
 SELECT pg_catalog.concat('function ', p.oid::int8), pg_catalog.jsonb_build_object(
          'schema', n.nspname, 'name', p.proname,
          'def', CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END,
-         'owner', pg_catalog.pg_get_userbyid(p.proowner), 'acl', p.proacl,
+         'arguments', pg_catalog.pg_get_function_identity_arguments(p.oid), 'kind', p.prokind,
+         'owner', pg_catalog.pg_get_userbyid(p.proowner),
+         'acl', CASE WHEN p.proacl::text <> pg_catalog.acldefault('f', p.proowner)::text
+                     THEN p.proacl END,
          'comment', pg_catalog.obj_description(p.oid, 'pg_proc'))
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
  WHERE p.oid = ANY (%(functions)s::int8[]::oid[])
 UNION ALL
 SELECT pg_catalog.concat('type ', t.oid::int8), pg_catalog.jsonb_build_object(
          'schema', n.nspname, 'name', t.typname, 'owner', pg_catalog.pg_get_userbyid(t.typowner),
-         'acl', t.typacl, 'default', t.typdefault, 'not null', t.typnotnull,
+         'acl', CASE WHEN t.typacl::text <> pg_catalog.acldefault('T', t.typowner)::text
+                     THEN t.typacl END, 'default', t.typdefault, 'not null', t.typnotnull,
          'over', pg_catalog.format_type(NULLIF(t.typbasetype, 0), t.typtypmod),
          'labels', (SELECT array_agg(e.enumlabel ORDER BY e.enumsortorder)
                       FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
@@ -170,9 +181,17 @@ SELECT pg_catalog.concat('type ', t.oid::int8), pg_catalog.jsonb_build_object(
  WHERE t.oid = ANY (%(types)s::int8[]::oid[])
 UNION ALL
 SELECT pg_catalog.concat('schema ', n.oid::int8), pg_catalog.jsonb_build_object(
-         'name', n.nspname, 'owner', pg_catalog.pg_get_userbyid(n.nspowner), 'acl', n.nspacl,
+         'name', n.nspname, 'owner', pg_catalog.pg_get_userbyid(n.nspowner),
+         'acl', CASE WHEN n.nspacl::text <> pg_catalog.acldefault('n', n.nspowner)::text
+                     THEN n.nspacl END,
          'comment', pg_catalog.obj_description(n.oid, 'pg_namespace'))
-  FROM pg_catalog.pg_namespace n WHERE n.oid = ANY (%(schemas)s::int8[]::oid[])"""
+  FROM pg_catalog.pg_namespace n WHERE n.oid = ANY (%(schemas)s::int8[]::oid[])
+UNION ALL
+SELECT pg_catalog.concat('default ', d.defaclrole::int8, ' ', d.defaclobjtype, ' ', n.nspname),
+       pg_catalog.jsonb_build_object('role', pg_catalog.pg_get_userbyid(d.defaclrole),
+         'schema', n.nspname, 'kind', d.defaclobjtype, 'acl', d.defaclacl)
+  FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+ WHERE d.defaclrole = ANY (%(defaults)s::int8[]::oid[])"""
 
 
 async def shape(session: Session, scope: Scope) -> Shape:

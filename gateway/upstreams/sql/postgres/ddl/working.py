@@ -13,7 +13,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.postgres.ddl import sequences
 from gateway.upstreams.sql.postgres.ddl.altering import alter
 from gateway.upstreams.sql.postgres.ddl.columns import stored
-from gateway.upstreams.sql.postgres.ddl.dropping import drop
+from gateway.upstreams.sql.postgres.ddl.dropping import attempted, drop
 from gateway.upstreams.sql.postgres.ddl.naming import seeds
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Part, Parts
@@ -26,6 +26,7 @@ from gateway.upstreams.sql.postgres.images import KIND, TableImage, encode
 from gateway.upstreams.sql.postgres.preparing import HOME
 from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.setting import SETVAL
 from gateway.upstreams.sql.postgres.sink import Sink
 from gateway.upstreams.sql.postgres.written import Written
 
@@ -105,9 +106,15 @@ class SchemaWork:
         found = await seeds(self._own, [n for n in change.named if n.verb == "alter"])
         counters = await sequences.concerned(self._own, [s.oid for s in found])
         for counter in counters:
-            await sequences.hold(self._own, counter)
+            await attempted(self._own, sequences.holding(counter))
         before = {c.oid: await sequences.stands(self._own, c.quoted) for c in counters}
-        reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
+        parts: list[Part] = []
+        if SETVAL in change.alters:
+            for counter in counters:
+                await sequences.renewed(self._own, counter, before[counter.oid])
+            reply = await tried()
+        else:
+            reply, parts = await alter(self._own, change, tried=tried, loose=self._loose)
         self._parts += parts
         resets = await sequences.moved(self._own, counters, before)
         self._resets += resets
