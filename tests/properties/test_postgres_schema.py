@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
-from gateway.model import Undo
+from gateway.model import Reversibility, Undo
 from tests.fixtures.postgres_ddl import Refused, SchemaCase, different, prepared_database
 from tests.fixtures.postgres_server import PostgresServer
 
@@ -113,12 +113,31 @@ async def _chain(place: Place, name: str, chain: list[str], *, together: bool) -
                 except (Refused, UpstreamError):
                     continue
             undos.reverse()
+            changed = case.dump() if together else []
+            again: Undo | None = None
             for group in [undos] if together else [[undo] for undo in undos]:
                 reverted = await case.revert(*group)
                 assert set(reverted.states) <= {"reverted"}, (ran, reverted.steps)
+                again = reverted.undo
             assert different(place.before, case.dump()) == [], ran
+            if together and again is not None:
+                await _again(case, again, changed, place.before, ran)
         finally:
             await case.close()
+
+
+async def _again(
+    case: SchemaCase, undo: Undo, changed: list[str], before: list[str], ran: list[str]
+) -> None:
+    """The revert is taken back, and that as well."""
+    assert undo.reversibility is Reversibility.EXACT, ran
+    redone = await case.revert(undo)
+    assert redone.states == ["reverted"], (ran, redone.steps)
+    assert different(changed, case.dump()) == [], ran
+    assert redone.undo is not None
+    last = await case.revert(redone.undo)
+    assert last.states == ["reverted"], (ran, last.steps)
+    assert different(before, case.dump()) == [], ran
 
 
 @given(chain=st.lists(_STATEMENT, min_size=1, max_size=6), together=st.booleans())

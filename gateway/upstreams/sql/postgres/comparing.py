@@ -59,7 +59,7 @@ class Comparison:
         self.linked = True  # whether rows found on one side only belong together
         self.b, self.a, self.o, self.w = (f"pg_temp.{prefix}{side}" for side in "baow")
         self.mark = f"{prefix}n"
-        self._place = f"{prefix}ctid"
+        self.place = f"{prefix}ctid"
         self._whole = f"{prefix}row"  # in ``b``: the line that a merged row is for
 
     @property
@@ -130,7 +130,7 @@ class Comparison:
         self.linked = self.image.spread or self.image.updated > both
         await self._make(
             self.o,
-            f"""SELECT p.n AS {self.mark}, t.ctid AS {self._place}, {self._all("t")}
+            f"""SELECT p.n AS {self.mark}, t.ctid AS {self.place}, {self._all("t")}
             FROM ONLY {self.table.quoted} t JOIN {pairs} p
               ON {same("t", [f"p.{k}" for k in numbered])} FOR UPDATE OF t""",
         )
@@ -170,15 +170,15 @@ class Comparison:
               CASE WHEN verdict = 'same' OR (bct IS NULL AND nct IS NULL) THEN NULL
                    WHEN bct IS NULL THEN 'delete' WHEN nct IS NULL THEN 'insert'
                    WHEN soft THEN 'update' ELSE 'replace' END AS op
-            FROM (SELECT p.n, p.bct, p.sct, p.act, o.{self._place} AS nct,
+            FROM (SELECT p.n, p.bct, p.sct, p.act, o.{self.place} AS nct,
                 {same_row("b", "o", hard) if hard else "true"} AS soft,
-                p.act IS NULL AND o.{self._place} IS NULL OR p.act IS NOT NULL
-                  AND o.{self._place} IS NOT NULL AND {same_row("a", "o", stored)} AS kept,
-                CASE WHEN (p.bct IS NULL AND o.{self._place} IS NULL)
-                       OR (p.bct IS NOT NULL AND o.{self._place} IS NOT NULL
+                p.act IS NULL AND o.{self.place} IS NULL OR p.act IS NOT NULL
+                  AND o.{self.place} IS NOT NULL AND {same_row("a", "o", stored)} AS kept,
+                CASE WHEN (p.bct IS NULL AND o.{self.place} IS NULL)
+                       OR (p.bct IS NOT NULL AND o.{self.place} IS NOT NULL
                            AND {same_row("b", "o", stored)}) THEN 'same'
-                     WHEN b.{self._whole} IS NOT NULL OR (p.act IS NULL AND o.{self._place} IS NULL)
-                       OR (p.act IS NOT NULL AND o.{self._place} IS NOT NULL
+                     WHEN b.{self._whole} IS NOT NULL OR (p.act IS NULL AND o.{self.place} IS NULL)
+                       OR (p.act IS NOT NULL AND o.{self.place} IS NOT NULL
                            AND {same_row("a", "o", stored)}) THEN 'ours'
                      ELSE 'changed' END AS verdict
               FROM {pairs} p LEFT JOIN {self.b} b ON b.ctid = p.bct
@@ -217,7 +217,7 @@ class Comparison:
         )
         await self._make(
             self.o,
-            f"""SELECT p.n AS {self.mark}, t.ctid AS {self._place}, {self._all("t")}
+            f"""SELECT p.n AS {self.mark}, t.ctid AS {self.place}, {self._all("t")}
             FROM (SELECT ct, v, row_number() OVER (PARTITION BY v ORDER BY ct) AS r
                   FROM {copies}) c
             JOIN {pairs} p ON p.v = c.v AND p.r = c.r AND p.act IS NOT NULL
@@ -227,11 +227,11 @@ class Comparison:
         await self._make(
             self.w,
             f"""SELECT v.*, verdict = 'changed' AS skip FROM (
-              SELECT p.n, p.bct, p.bct AS sct, p.act, o.{self._place} AS nct, false AS soft,
-                CASE WHEN p.act IS NULL OR o.{self._place} IS NOT NULL THEN 'ours'
+              SELECT p.n, p.bct, p.bct AS sct, p.act, o.{self.place} AS nct, false AS soft,
+                CASE WHEN p.act IS NULL OR o.{self.place} IS NOT NULL THEN 'ours'
                      ELSE 'changed' END AS verdict,
                 CASE WHEN p.act IS NULL THEN 'insert'
-                     WHEN o.{self._place} IS NOT NULL THEN 'delete' END AS op
+                     WHEN o.{self.place} IS NOT NULL THEN 'delete' END AS op
               FROM {pairs} p LEFT JOIN {self.o} o ON o.{self.mark} = p.n) v""",
         )
 

@@ -114,7 +114,9 @@ class TableImage:
 
 def row_count(undo: Undo) -> int:
     """How many rows the images of a call are of."""
-    tables = undo.manifest.get("tables", ())
+    tables = list(undo.manifest.get("tables", ()))
+    for leg in undo.manifest.get("legs", ()):
+        tables += leg.get("tables", ())
     return sum(max(int(t[s]["rows"]) for s in ("before", "after")) for t in tables)
 
 
@@ -150,8 +152,14 @@ def decode(undo: Undo) -> tuple[TableImage, ...]:
     """Raises ``ImageDamaged`` for a manifest that is not one of ``encode``."""
     if undo.kind != KIND or undo.manifest.get("format") not in (FORMAT, _ALL_TEXT):
         raise ImageDamaged("The images of this call are in a form that is not known here.")
+    return images_of(undo, undo.manifest.get("tables"))
+
+
+def images_of(undo: Undo, tables: Json) -> tuple[TableImage, ...]:
+    """``tables``: those of a manifest of ``encode``, within the record of ``undo``. Raises
+    ``ImageDamaged``."""
     try:
-        images = tuple(_table(entry) for entry in undo.manifest["tables"])
+        images = tuple(_table(entry) for entry in tables)
     except (KeyError, TypeError, ValueError) as error:
         raise ImageDamaged("The manifest of this call's images cannot be read.") from error
     size = len(undo.image) if undo.spooled is None else undo.spooled.size

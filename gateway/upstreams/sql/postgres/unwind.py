@@ -33,18 +33,21 @@ from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
 from gateway.upstreams.sql.postgres.conflicts import conflicts
 from gateway.upstreams.sql.postgres.copying import Segments
 from gateway.upstreams.sql.postgres.ddl.records import KIND as SCHEMA
-from gateway.upstreams.sql.postgres.ddl.records import Part, Parts, parts_of
+from gateway.upstreams.sql.postgres.ddl.records import Part
 from gateway.upstreams.sql.postgres.ddl.reverting import take_back
 from gateway.upstreams.sql.postgres.ddl.sequences import Reset, put_back
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, extent
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.fitness import Unfit, unfit
-from gateway.upstreams.sql.postgres.images import TableImage, decode, row_count
+from gateway.upstreams.sql.postgres.images import TableImage, row_count
 from gateway.upstreams.sql.postgres.landing import Ask, land
+from gateway.upstreams.sql.postgres.legs import KIND as LEGS
+from gateway.upstreams.sql.postgres.legs import Ledger, Leg, legs_of
 from gateway.upstreams.sql.postgres.preparing import HOME
 from gateway.upstreams.sql.postgres.restore import Problem, Restore, link, note_undone
 from gateway.upstreams.sql.postgres.session import Session
-from gateway.upstreams.sql.postgres.sink import opening
+from gateway.upstreams.sql.postgres.sink import Sink, opening
+from gateway.upstreams.sql.postgres.stepping import NOTHING, acting, disputed, not_done
 from gateway.upstreams.sql.postgres.straight import straight
 from gateway.upstreams.sql.postgres.turning import turned
 
@@ -100,7 +103,8 @@ class PostgresUnwinding:
         self._prefix = f"hf_{secrets.token_hex(6)}_"
         self._receipt = ""
         self._steps: tuple[Step, ...] = ()
-        self._backs: list[Part] = []  # newest call first, like the steps
+        sink = Sink(opening(seat.spooler, open_until, most=limits.max_capture_bytes))
+        self._ledger = Ledger(seat.own, sink, budget=limits.max_capture_bytes, exact=seat.replica)
         self._resets: list[Reset] = []
         self._watch: Watch | None = None
         self._made: tuple[Restore, ...] = ()
@@ -121,7 +125,7 @@ class PostgresUnwinding:
             if self._mode is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
                 await self._session.run("ROLLBACK TO SAVEPOINT whole")
                 self._made = ()
-                steps = [_not_done(s) for s in steps]
+                steps = [not_done(s) for s in steps]
         except psycopg.Error as error:
             raise upstream_error(error, self._source) from error
         self._steps = tuple(steps)
@@ -145,8 +149,8 @@ class PostgresUnwinding:
     async def capture(self) -> Captured | Deny:
         try:
             found = await extent(self._session, self._baseline, own_temporary=True)
-            if self._backs:
-                return self._schema_undo(found)
+            if self._ledger.schema:
+                return await self._schema_undo(found)
             most = self._limits.max_capture_bytes
             spool = opening(self._seat.spooler, self._open_until, most=most)
             captured: Captured | Deny | None = await turned(
@@ -179,19 +183,13 @@ class PostgresUnwinding:
         self._probe("postgres.unwind.committed")
         return outcome
 
-    def _schema_undo(self, found: Extent) -> Captured:
-        filled = {part.kept.table for part in self._backs if part.kept is not None}
-        rows = any(t.oid not in filled and t.schema != HOME for t in found.tables)
-        # Values that a call took away lie in its own image: what takes them away again does not
-        # have them. Rows and schema together have no order in which to redo them.
-        again = any(part.kept is not None and not part.back for part in self._backs)
-        again = again or not all(part.undo or part.made for part in self._backs)
-        how = Reversibility.IRREVERSIBLE if again or rows else Reversibility.EXACT
-        undo = Parts(parts=tuple(self._backs)).undo(self._source, self._receipt, how)
+    async def _schema_undo(self, found: Extent) -> Captured:
+        changed = frozenset(t.oid for t in found.tables if t.schema != HOME)
+        undo = await self._ledger.undo(self._source, self._receipt, changed, self._resets)
         return Captured(undo=undo, receipt=self._receipt)
 
     def _with_resets(self, captured: Captured) -> Captured:
-        resets = [reset.as_json() for reset in self._resets]
+        resets = [reset.as_json() for reset in reversed(self._resets)]
         manifest = {**captured.undo.manifest, "resets": resets}
         return replace(captured, undo=replace(captured.undo, manifest=manifest))
 
@@ -208,21 +206,12 @@ class PostgresUnwinding:
         await run("SAVEPOINT whole")
 
     async def _step(self, number: int, call: str, undo: Undo) -> Step:
-        step = Step(call=call, upstream=self._source, action="nothing to restore", state="reverted")
+        step = Step(call=call, upstream=self._source, action=NOTHING, state="reverted")
         await self._session.run("SAVEPOINT call")
         try:
             if undo.reversibility is Reversibility.IRREVERSIBLE:
                 raise _Failed("revert.not_revertible", "The call ran without a way back.")
-            images: Sequence[TableImage] = ()
-            if undo.kind == SCHEMA:
-                step = await self._schema_back(step, undo)
-            else:
-                images = decode(undo)
-            if images:
-                names = ", ".join(image.resource for image in images)
-                step = replace(step, action=f"restore rows of {names}")
-                segments = Segments(self._seat.spooler.read(undo))
-                step = await self._take_back(step, number, images, segments)
+            step = await self._legs_back(step, number, undo)
             if step.state in ("reverted", "partial"):
                 step = await self._sequences_back(step, undo)
         except _Failed as error:
@@ -236,27 +225,48 @@ class PostgresUnwinding:
                 reason="revert.schema_changed",
                 detail=f"A row does not fit into its table any more: {error.diag.message_primary}.",
             )
-        if step.state == "failed" or (undo.kind == SCHEMA and step.state == "conflict"):
+        if step.state == "failed" or (undo.kind in (SCHEMA, LEGS) and step.state == "conflict"):
             await self._session.run("ROLLBACK TO SAVEPOINT call")
             self._made = ()
         await self._session.run("RELEASE SAVEPOINT call")
         return step
 
-    async def _schema_back(self, step: Step, undo: Undo) -> Step:
-        """All parts of one call or none."""
-        parts = parts_of(undo)
+    async def _legs_back(self, step: Step, number: int, undo: Undo) -> Step:
+        """All legs of one call; of several, or of changes of the schema, all or none."""
+        legs = legs_of(undo)
+        done: list[Leg] = []
+        for n, leg in enumerate(reversed(legs)):
+            if leg.parts:
+                step, parts = await self._schema_back(step, undo, leg.parts)
+                done.append(Leg(parts=parts))
+            elif leg.images:
+                names = ", ".join(image.resource for image in leg.images)
+                step = acting(step, f"restore rows of {names}")
+                segments = Segments(self._seat.spooler.read(undo))
+                step = await self._take_back(step, f"{number}_{n}", leg.images, segments)
+                done.append(Leg(restores=self._made))
+            if step.state == "partial" and len(legs) > 1:
+                step = replace(step, state="conflict", restored=0)
+            if step.state not in ("reverted", "partial"):
+                return step
+        self._ledger.add(done)
+        return step
+
+    async def _schema_back(
+        self, step: Step, undo: Undo, parts: Sequence[Part]
+    ) -> tuple[Step, tuple[Part, ...]]:
         names = ", ".join(dict.fromkeys(name for part in parts for name in part.names))
-        step = replace(step, action=f"undo {parts[0].verb if parts else 'nothing'} of {names}")
+        step = acting(step, f"undo {parts[0].verb} of {names}")
         backs: list[Part] = []
-        restored = 0
         for part in reversed(parts):
-            force = self._mode is OnConflict.FORCE
             back = await take_back(
                 self._session,
                 part,
                 lambda: Segments(self._seat.spooler.read(undo)),
                 call=step.call,
-                force=force,
+                sink=self._ledger.sink,
+                budget=self._ledger.budget,
+                force=self._mode is OnConflict.FORCE,
             )
             if back.failed is not None:
                 reason = "revert.not_revertible" if back.purged else "revert.schema_changed"
@@ -265,18 +275,11 @@ class PostgresUnwinding:
                 for conflict in back.conflicts:
                     if self._watch is not None:
                         self._watch.conflict(step.call, conflict)
-                return replace(
-                    step,
-                    state="conflict",
-                    conflicts=tuple(back.conflicts[:LISTED]),
-                    more=max(0, len(back.conflicts) - LISTED),
-                    reason="revert.conflict",
-                )
+                return disputed(step, back.conflicts), ()
             self._probe("postgres.schema.back")
             backs.append(back.part)
-            restored += back.restored
-        self._backs += backs
-        return replace(step, restored=restored)
+            step = replace(step, restored=step.restored + back.restored)
+        return step, tuple(backs)
 
     async def _sequences_back(self, step: Step, undo: Undo) -> Step:
         wanted = [Reset.from_json(reset) for reset in undo.manifest.get("resets", ())]
@@ -285,7 +288,7 @@ class PostgresUnwinding:
         return replace(step, restored=step.restored + len(done))
 
     async def _take_back(
-        self, step: Step, number: int, images: Sequence[TableImage], segments: Segments
+        self, step: Step, number: str, images: Sequence[TableImage], segments: Segments
     ) -> Step:
         restores = await self._restores(number, images)
         self._made = tuple(restores)
@@ -316,7 +319,7 @@ class PostgresUnwinding:
                 await link(restores)
         return await self._report(step, restores)
 
-    async def _restores(self, number: int, images: Sequence[TableImage]) -> list[Restore]:
+    async def _restores(self, number: str, images: Sequence[TableImage]) -> list[Restore]:
         found = await catalog.tables(self._session, [image.oid for image in images])
         restores: list[Restore] = []
         for i, image in enumerate(images):
@@ -383,14 +386,9 @@ class PostgresUnwinding:
         return replace(
             step,
             state=state,
-            restored=restored,
+            restored=step.restored + restored,
             conflicts=tuple(listed),
             more=found - len(listed),
             reason="revert.conflict" if left else None,
             detail=" ".join(detail) or None,
         )
-
-
-def _not_done(step: Step) -> Step:
-    """What is left of a step after everything was rolled back."""
-    return replace(step, restored=0, state="skipped" if step.state == "reverted" else step.state)

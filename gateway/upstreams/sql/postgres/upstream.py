@@ -38,12 +38,10 @@ from gateway.upstreams.sql.postgres.attempt import (
 from gateway.upstreams.sql.postgres.ddl import purging
 from gateway.upstreams.sql.postgres.ddl.foreseeing import Foreseen, foresee
 from gateway.upstreams.sql.postgres.ddl.purging import Purge, purge_of
-from gateway.upstreams.sql.postgres.ddl.records import KIND as SCHEMA
-from gateway.upstreams.sql.postgres.ddl.records import shown
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.grants import Logins
-from gateway.upstreams.sql.postgres.images import decode
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
+from gateway.upstreams.sql.postgres.legs import legs_of, shown
 from gateway.upstreams.sql.postgres.placing import data_folder
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.roles import role_findings
@@ -389,11 +387,16 @@ class PostgresUpstream:
         """Raises ``ImageDamaged``, and ``UpstreamError``: only the server knows its types."""
         if undo.reversibility is Reversibility.IRREVERSIBLE:
             return []
-        if undo.kind == SCHEMA:
-            return shown(undo)[offset : offset + limit]
+        told = shown(undo)
+        images = [image for leg in legs_of(undo) for image in leg.images]
+        found: list[Mapping[str, Json]] = [*told[offset : offset + limit]]
+        left = limit - len(found)
+        if not images or left <= 0:
+            return found
         try:
             async with self._peers.session() as session:
                 pieces = self._spooler.read(undo)
-                return await page(session, decode(undo), pieces, offset, limit)
+                start = max(0, offset - len(told))
+                return found + await page(session, images, pieces, start, left)
         except psycopg.Error as error:
             raise upstream_error(error, self._name) from error

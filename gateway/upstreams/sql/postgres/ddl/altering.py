@@ -161,13 +161,14 @@ async def _values(session: Session, change: Written, before: _Before) -> _Values
         return None
     (oid,) = before.named
     (named,) = [n for n in change.named if n.verb == "alter"]
+    copy = f"holdfast_columns_{secrets.randbelow(1 << 30)}"
     await session.run("SAVEPOINT keeping")
     try:
         async with plain_names(session):
             for name, kind in await session.rows(_QUOTED, [oid]):
                 if kind == "r":
                     await session.run(f"LOCK TABLE ONLY {name} IN EXCLUSIVE MODE")
-            table, kept = await keep(session, oid, named.columns, secrets.randbelow(1 << 30))
+            table, kept = await keep(session, oid, named.columns, copy)
             return _Values(table, kept, await digest(session, table))
     except psycopg.errors.InsufficientPrivilege:
         await session.run("ROLLBACK TO SAVEPOINT keeping")  # the statement itself says so

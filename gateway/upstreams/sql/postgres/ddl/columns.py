@@ -37,21 +37,22 @@ class Kept:
     offset: int
     size: int
     binary: bool
+    taken: tuple[str, ...] = ()  # the columns whose values these are
 
     def as_json(self) -> dict[str, Json]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Kept:
-        return cls(**data)
+        return cls(**{**data, "taken": tuple(data.get("taken", ()))})
 
 
 async def keep(
-    own: Session, oid: int, names: Sequence[str], number: int
+    own: Session, oid: int, names: Sequence[str], copy: str
 ) -> tuple[Table, Kept | None]:
-    """Copies the columns ``names`` of the table ``oid`` into a temporary table of the open
-    transaction. Nobody writes the table until it ends. ``None`` where rows have no key, or the key
-    is among what is taken. Raises ``NoWayBack``."""
+    """Copies the columns ``names`` of the table ``oid`` into the temporary table ``copy`` of the
+    open transaction. Nobody writes the table until it ends. ``None`` where rows have no key, or
+    the key is among what is taken. Raises ``NoWayBack``."""
     (parts,) = await own.one(_PARTS, oid)
     table = (await catalog.tables(own, [oid])).get(oid)
     if parts or table is None:
@@ -60,7 +61,7 @@ async def keep(
     if table.key is None or set(table.key.columns) & {c.name for c in taken}:
         return table, None
     keys = [c for c in table.stored if c.name in table.key.columns]
-    copy = f"holdfast_columns_{number}"
+    await _away(own, copy)
     listed = ", ".join(f"x.{c.quoted}" for c in (*keys, *taken))
     await own.run(
         f"CREATE TEMPORARY TABLE {copy} ON COMMIT DROP AS SELECT {listed} "
@@ -79,7 +80,27 @@ async def keep(
         offset=0,
         size=0,
         binary=table.binary,
+        taken=tuple(names),
     )
+
+
+async def _away(session: Session, copy: str) -> None:
+    """Another revert in the same transaction may have filled it."""
+    await session.run("SET LOCAL client_min_messages = warning")
+    await session.run(f"DROP TABLE IF EXISTS pg_temp.{copy}")
+
+
+async def kept_again(session: Session, kept: Kept, sink: Sink, budget: int) -> Kept:
+    """The values as they are now, before the same columns are taken away once more. Raises
+    ``NoWayBack`` and ``SnapshotFailed``."""
+    table = (await catalog.tables(session, [kept.table])).get(kept.table)
+    if table is None or not kept.taken:
+        raise NoWayBack("the values that it takes away once more cannot be kept")
+    await session.run(f"LOCK TABLE ONLY {table.quoted} IN EXCLUSIVE MODE")
+    _, found = await keep(session, kept.table, kept.taken, kept.copy)
+    if found is None:
+        raise NoWayBack("the values that it takes away once more cannot be kept")
+    return await stored(session, found, sink, budget)
 
 
 async def stored(own: Session, kept: Kept, sink: Sink, budget: int) -> Kept:
@@ -102,6 +123,7 @@ async def stored(own: Session, kept: Kept, sink: Sink, budget: int) -> Kept:
 
 async def laid_out(session: Session, kept: Kept, segments: Segments) -> None:
     """The copy stands again, for the statement that fills the columns from it."""
+    await _away(session, kept.copy)
     await session.run(f"CREATE TEMPORARY TABLE {kept.copy} ({kept.definition}) ON COMMIT DROP")
     if kept.size:
         parts = segments.part(kept.offset, kept.size)

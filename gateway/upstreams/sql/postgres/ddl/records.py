@@ -129,8 +129,8 @@ def parts_of(undo: Undo) -> Sequence[Part]:
         raise ImageDamaged("The way back of this call cannot be read.") from error
 
 
-def shown(undo: Undo) -> list[Mapping[str, Json]]:
-    """What the call made different, for people. Raises ``ImageDamaged``."""
+def shown(parts: Sequence[Part]) -> list[dict[str, Json]]:
+    """What ``parts`` made different, for people."""
     return [
         {
             "resource": ", ".join(part.names),
@@ -138,6 +138,6 @@ def shown(undo: Undo) -> list[Mapping[str, Json]]:
             "before": part.difference.before.get(key),
             "after": part.difference.after.get(key),
         }
-        for part in parts_of(undo)
+        for part in parts
         for key in part.difference.parts
     ]

@@ -4,7 +4,7 @@ looks afterwards as it did before."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
@@ -12,13 +12,14 @@ from gateway.model import Conflict, Json
 from gateway.upstreams.sql.postgres.copying import Segments
 from gateway.upstreams.sql.postgres.ddl.altering import held
 from gateway.upstreams.sql.postgres.ddl.closure import Seed, closure
-from gateway.upstreams.sql.postgres.ddl.columns import laid_out
+from gateway.upstreams.sql.postgres.ddl.columns import kept_again, laid_out
 from gateway.upstreams.sql.postgres.ddl.dropping import put_away
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Made, Part
 from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape, unordered
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.session import Session
+from gateway.upstreams.sql.postgres.sink import Sink
 
 _TAKEN = """
 SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident(w.schema)) IS NULL,
@@ -58,11 +59,14 @@ async def take_back(
     segments: Callable[[], Segments],
     *,
     call: str,
+    sink: Sink,
+    budget: int,
     force: bool = False,
 ) -> Back:
     """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
     The search path of ``session`` is empty. ``force``: also what others have put into something
-    that the call made. ``segments`` opens the image of ``call``."""
+    that the call made. ``segments`` opens the image of ``call``. Values that are taken away here
+    go into ``sink``."""
     if part.made:
         return await _away(session, part, call=call, force=force)
     if part.places and not part.back and not await _there(session, part.places):
@@ -74,10 +78,11 @@ async def take_back(
     if conflicts:
         return Back(part, conflicts=conflicts)
     try:
-        if part.kept is not None and not part.back:
-            await laid_out(session, part.kept, segments())
+        swapped = await _valued(session, part, segments, sink, budget)
         for statement in part.undo:
             await session.run(statement)
+    except NoWayBack as error:
+        return Back(part, failed=f"{error}.")
     except psycopg.Error as error:
         if lost(error) or isinstance(
             error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
@@ -89,7 +94,20 @@ async def take_back(
     wrong = _wrong(part, now, await _shape(session, part))
     if wrong:
         return Back(part, failed=f"It did not come back as it was: {', '.join(wrong)}.")
-    return Back(part.swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
+    return Back(swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
+
+
+async def _valued(
+    session: Session, part: Part, segments: Callable[[], Segments], sink: Sink, budget: int
+) -> Part:
+    """The part that takes this taking back back; values of columns are laid out for coming back,
+    or kept before they go. Raises ``NoWayBack``."""
+    if part.kept is None:
+        return part.swapped
+    if part.back:
+        return replace(part.swapped, kept=await kept_again(session, part.kept, sink, budget))
+    await laid_out(session, part.kept, segments())
+    return part.swapped
 
 
 async def _there(session: Session, places: Sequence[str]) -> bool:

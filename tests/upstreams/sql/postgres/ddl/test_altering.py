@@ -162,10 +162,16 @@ async def test_accepted_it_comes_back_with_its_values(case: SchemaCase) -> None:
     assert after[:-1] == [row for row in before if row[0] != 2]
     assert after[-1][0] == 21
     assert reverted.undo is not None
+    case.owner.execute("INSERT INTO a VALUES (22, 22, 1.25, 'since')")
+    after = case.owner.execute(query).fetchall()
     again = await case.revert(reverted.undo)
-    assert again.states == ["reverted"]
+    assert again.states == ["reverted"], again.steps
+    there = case.owner.execute(query.replace("x, y", "'', ''")).fetchall()
     assert again.undo is not None
-    assert again.undo.reversibility is Reversibility.IRREVERSIBLE
+    assert again.undo.reversibility is Reversibility.COMPENSABLE
+    assert (await case.revert(again.undo)).states == ["reverted"]
+    assert case.owner.execute(query).fetchall() == after
+    assert [row[0] for row in there] == [row[0] for row in after]
 
 
 LOST = [
