@@ -37,7 +37,7 @@ from gateway.upstreams.sql.postgres.fitness import Unfit
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.nearby import Near
-from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse
+from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse, rehearse_alone
 from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
@@ -190,7 +190,10 @@ class PostgresAttempt:
             if self._work.used:
                 found = await self._work.undo(self._around.source, self._xid, self._extent)
                 self._around.probe("postgres.captured")
-                return found if isinstance(found, Deny) else Captured(undo=found, receipt=self._xid)
+                if isinstance(found, Deny):
+                    return found
+                self._undo = found
+                return Captured(undo=found, receipt=self._xid)
             async with self._around.peers() as peer:
                 captured = await Capture(
                     self._around.source,
@@ -210,10 +213,6 @@ class PostgresAttempt:
         return captured
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:
-        if self._work.used:
-            # It holds locks that keep the second connection from looking.
-            why = "nobody else can read what a TRUNCATE or a schema change holds"
-            return cannot(f"{why}.") if demanded else None
         assert self._undo is not None
         assert self._extent is not None
         own, around = self._session, self._around
@@ -231,7 +230,10 @@ class PostgresAttempt:
                     probe=around.probe,
                     open_until=self._open_until,
                 )
-                differs = await rehearse(own, peer, unwinding, touched)
+                if self._work.used:
+                    differs = await rehearse_alone(own, unwinding, self._undo)
+                else:
+                    differs = await rehearse(own, peer, unwinding, touched)
         except CannotRehearse as error:
             return cannot(str(error)) if demanded else None
         except psycopg.Error as error:

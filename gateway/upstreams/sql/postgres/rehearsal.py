@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import psycopg
 
-from gateway.model import Step
+from gateway.model import Step, Undo
 from gateway.upstreams.sql.postgres.catalog import Table
+from gateway.upstreams.sql.postgres.ddl.sequences import Reset, where
+from gateway.upstreams.sql.postgres.ddl.shape import plain_names
 from gateway.upstreams.sql.postgres.fitness import Source, Unfit, sources
 from gateway.upstreams.sql.postgres.phrases import row_text
 from gateway.upstreams.sql.postgres.restore import Restore
@@ -54,6 +56,47 @@ async def rehearse(
     return None
 
 
+async def rehearse_alone(own: Session, unwinding: PostgresUnwinding, undo: Undo) -> str | None:
+    """``rehearse`` for a schema change or a TRUNCATE, which hold locks that let nobody else look.
+    Schema changes compare everything that they touched with how it looked before. Rows that were
+    cleared are compared with their images, which were read while nobody could write them."""
+    await own.run("SAVEPOINT rehearsal")
+    try:
+        await own.run("SET LOCAL row_security = off")
+        async with plain_names(own):
+            step, restores = await unwinding.try_one()
+            if step.state == "failed" and step.reason == "revert.not_revertible":
+                raise CannotRehearse(step.detail or "the agent's role cannot take it back.")
+            if step.state != "reverted":
+                return step.detail or _first(step)
+            for restore in restores:
+                if await _unlike(own, restore):
+                    return f"rows of {restore.image.resource} would not be as they were"
+            for reset in map(Reset.from_json, undo.manifest.get("resets", ())):
+                if await where(own, reset.oid) != reset.before:
+                    return "a sequence would not stand where it stood"
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise CannotRehearse(f"{error.diag.message_primary}.") from error
+    finally:
+        await own.run("ROLLBACK TO SAVEPOINT rehearsal")
+    return None
+
+
+async def _unlike(own: Session, restore: Restore) -> bool:
+    """Whether the rows of the table, which held none, are others than those of its image."""
+    stored = sorted(restore.table.stored, key=lambda c: c.name)
+    query = f"SELECT count(*), {_sums(row_text('x', stored))} FROM {{}} AS x"
+    now = await own.one(query.format(f"ONLY {restore.table.quoted}"))
+    return now != await own.one(query.format(restore.b))
+
+
+def _sums(text: str) -> str:
+    return ", ".join(
+        f"COALESCE(sum(pg_catalog.hashtextextended({text}, {seed})::numeric), 0)::text"
+        for seed in (0, 1)
+    )
+
+
 def _first(step: Step) -> str:
     conflict = step.conflicts[0] if step.conflicts else None
     return f"{conflict.resource}: {conflict.why}" if conflict else "rows would not come back"
@@ -86,8 +129,5 @@ async def _digest(
             for c, op, k in zip(columns, table.key.operators, names, strict=True)
         )
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sums = ", ".join(
-        f"COALESCE(sum(pg_catalog.hashtextextended({text}, {seed})::numeric), 0)::text"
-        for seed in (0, 1)
-    )
-    return await session.one(f"SELECT count(*), {sums} FROM {found}{where}", *(keys or ()))
+    query = f"SELECT count(*), {_sums(text)} FROM {found}{where}"
+    return await session.one(query, *(keys or ()))

@@ -102,6 +102,7 @@ class PostgresUnwinding:
         self._open_until = open_until
         self._prefix = f"hf_{secrets.token_hex(6)}_"
         self._receipt = ""
+        self._rehearsal = False
         self._steps: tuple[Step, ...] = ()
         sink = Sink(opening(seat.spooler, open_until, most=limits.max_capture_bytes))
         self._ledger = Ledger(seat.own, sink, budget=limits.max_capture_bytes, exact=seat.replica)
@@ -143,6 +144,7 @@ class PostgresUnwinding:
         where it was; and what was restored, table by table."""
         if self._seat.replica:
             await self._session.run("SET LOCAL session_replication_role = replica")
+        self._rehearsal = True
         ((call, undo),) = self._undos
         return await self._step(0, call, undo), self._made
 
@@ -267,6 +269,7 @@ class PostgresUnwinding:
                 sink=self._ledger.sink,
                 budget=self._ledger.budget,
                 force=self._mode is OnConflict.FORCE,
+                rehearsal=self._rehearsal,
             )
             if back.failed is not None:
                 reason = "revert.not_revertible" if back.purged else "revert.schema_changed"

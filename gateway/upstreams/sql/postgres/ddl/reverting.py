@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
+from psycopg.sql import Identifier
 
 from gateway.model import Conflict, Json
 from gateway.upstreams.sql.postgres.copying import Segments
@@ -18,6 +19,7 @@ from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Made, Part
 from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape, unordered
 from gateway.upstreams.sql.postgres.failures import lost
+from gateway.upstreams.sql.postgres.preparing import REGISTER
 from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.postgres.sink import Sink
 
@@ -62,11 +64,13 @@ async def take_back(
     sink: Sink,
     budget: int,
     force: bool = False,
+    rehearsal: bool = False,
 ) -> Back:
     """Within the caller's savepoint, which it rolls back when there are conflicts or a failure.
     The search path of ``session`` is empty. ``force``: also what others have put into something
     that the call made. ``segments`` opens the image of ``call``. Values that are taken away here
-    go into ``sink``."""
+    go into ``sink``. ``rehearsal``: as the agents' role, which does not own the places that things
+    come back from."""
     if part.made:
         return await _away(session, part, call=call, force=force)
     if part.places and not part.back and not await _there(session, part.places):
@@ -80,7 +84,8 @@ async def take_back(
     try:
         swapped = await _valued(session, part, segments, sink, budget)
         for statement in part.undo:
-            await session.run(statement)
+            if not (rehearsal and gives_up(part, statement)):
+                await session.run(statement)
     except NoWayBack as error:
         return Back(part, failed=f"{error}.")
     except psycopg.Error as error:
@@ -95,6 +100,13 @@ async def take_back(
     if wrong:
         return Back(part, failed=f"It did not come back as it was: {', '.join(wrong)}.")
     return Back(swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
+
+
+def gives_up(part: Part, statement: str) -> bool:
+    """Whether a statement of its way back only gives up a place in quarantine."""
+    if statement.startswith(f"DELETE FROM {REGISTER} "):
+        return True
+    return statement in {f"DROP SCHEMA {Identifier(p).as_string()}" for p in part.places}
 
 
 async def _valued(

@@ -136,6 +136,12 @@ async def stands(session: Session, quoted: str) -> tuple[int, bool]:
     return int(last), bool(drawn)
 
 
+async def where(session: Session, oid: int) -> tuple[int, bool] | None:
+    """Where the sequence stands; ``None`` where it is gone."""
+    found = await session.rows(_THERE, oid)
+    return await stands(session, Identifier(*found[0]).as_string()) if found else None
+
+
 async def put_back(session: Session, resets: Sequence[Reset]) -> list[Reset]:
     """Gives what takes this back in turn. A sequence that is gone is passed over: it went with
     something whose own way back tells of it."""
