@@ -133,5 +133,6 @@ class Selection:
         except ImageDamaged as error:
             return cannot(record, error.detail)
         if undo is None or not record.undo.available:
-            return cannot(record, f"it has no way back ({record.undo.reversibility})")
+            gone = record.undo.gone
+            return cannot(record, gone or f"it has no way back ({record.undo.reversibility})")
         return undo

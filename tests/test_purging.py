@@ -115,7 +115,49 @@ async def test_a_purge_is_held_and_then_for_good(place: Place) -> None:
     job = await place.reverter.revert(RevertRequest(target={"call": call.id}, by="admin"))
     (step,) = job.steps
     assert (step.state, step.reason) == ("failed", "revert.not_revertible")
-    assert "purged" in (step.detail or "")
+    assert "what it put into quarantine was purged" in (step.detail or "")
+    record = await place.store.call(call.id)  # type: ignore[attr-defined]
+    assert (record.undo.available, record.undo.gone) == (
+        False,
+        "what it put into quarantine was purged",
+    )
+
+
+async def test_a_purge_takes_the_way_back_from_the_revert_that_put_things_away(
+    place: Place,
+) -> None:
+    call = await place.drop("CREATE TABLE a(id int)")
+    job = await place.reverter.revert(RevertRequest(target={"call": call.id}, by="admin"))
+    assert job.state == "reverted", job.steps
+    record = await place.store.call(call.id)  # type: ignore[attr-defined]
+    back = await place.store.call(record.reverted_by)  # type: ignore[attr-defined]
+    assert (back.undo.available, back.undo.gone) == (True, None)
+    held = await place.purger.propose("app", [call.id], by="admin")
+    assert (await place.approve(held)).state is State.SUCCEEDED
+    back = await place.store.call(record.reverted_by)  # type: ignore[attr-defined]
+    assert not back.undo.available
+    assert "purged" in back.undo.gone
+
+
+async def test_of_several_calls_all_must_have_something_there(place: Place) -> None:
+    place.case.setup("CREATE TABLE a(id int)")
+    call = await place.drop("DROP TABLE a")
+    refused = await place.purger.propose("app", [call.id, "call_nowhere"], by="admin")
+    assert refused.state is State.DENIED
+    assert refused.outcome.refusal is not None
+    assert "call_nowhere" in refused.outcome.refusal.detail
+    assert call.id not in refused.outcome.refusal.detail
+
+
+async def test_what_ran_out_says_so_and_not_that_somebody_deleted_it(place: Place) -> None:
+    place.case.setup("CREATE TABLE a(id int); INSERT INTO a VALUES (1)")
+    calls = [await place.drop(f"UPDATE a SET id = {n}") for n in (2, 3)]
+    (info,), _ = await place.store.snapshots(call=calls[0].id)  # type: ignore[attr-defined]
+    assert await place.store.delete_snapshot(info.id, by="admin")  # type: ignore[attr-defined]
+    place.clock.advance(seconds=RETENTION.total_seconds() + 1)
+    assert await place.store.expire_snapshots(place.clock.now()) == 1  # type: ignore[attr-defined]
+    gone = [(await place.store.call(c.id)).undo.gone for c in calls]  # type: ignore[attr-defined]
+    assert gone == ["its images were deleted", "its images have expired"]
 
 
 async def test_the_end_of_an_undo_leads_to_one_proposal_and_drops_nothing(place: Place) -> None:

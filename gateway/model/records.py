@@ -176,11 +176,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoInfo:
-    """What a reply says about the way back."""
+    """What a reply says about the way back. ``gone``: why it is no more, where there was one."""
 
     reversibility: Reversibility = Reversibility.NONE
     available: bool = False
     expires_at: datetime | None = None
+    gone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

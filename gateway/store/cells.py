@@ -119,6 +119,7 @@ def record_of(row: CallRow, now: str) -> CallRecord:
             reversibility=Reversibility(row.undo_reversibility),
             available=why_no_undo(row, now) is None,
             expires_at=timed_or_none(row.undo_expires_at),
+            gone=_gone(row, now) if row.effect == EffectState.APPLIED else None,
         ),
         snapshot=row.snapshot,
         outcome=outcome_of(row.outcome),
@@ -144,10 +145,23 @@ def why_no_undo(row: CallRow | Head, now: str) -> str | None:
         return "it had no effect"
     if row.undo_reversibility not in (Reversibility.EXACT, Reversibility.COMPENSABLE):
         return f"it is {row.undo_reversibility}"
+    return _gone(row, now)
+
+
+DELETED, PURGED, EXPIRED = 1, 2, 3  # what ``undo_deleted`` says
+_GONE = {
+    DELETED: "its images were deleted",
+    PURGED: "what it put into quarantine was purged",
+    EXPIRED: "its images have expired",
+}
+
+
+def _gone(row: CallRow | Head, now: str) -> str | None:
+    """Why a way back that there was is no more."""
     if row.undo_deleted:
-        return "its images were deleted"
+        return _GONE.get(row.undo_deleted, _GONE[DELETED])
     if row.undo_expires_at is not None and row.undo_expires_at <= now:
-        return "its images have expired"
+        return _GONE[EXPIRED]
     return None
 
 

@@ -10,6 +10,9 @@ from gateway.interfaces.mcp import Pin
 from gateway.lifecycle import RUNNING, State
 from gateway.model import Conflict, Json, Reversibility, RevertJob, Spooled, Undo
 from gateway.store.cells import (
+    DELETED,
+    EXPIRED,
+    PURGED,
     agent_of,
     dumped,
     loaded,
@@ -79,9 +82,24 @@ def _over(t: Tables, row: SnapshotRow) -> bool:
 
 def _delete(t: Tables, now: datetime, row: SnapshotRow, by: str, why: str) -> None:
     t.drop_snapshot(row.id, stamp(now))
-    t.change_call("forget_undo", row.call, undo_deleted=1)
+    code = EXPIRED if why == "expired" else DELETED
+    t.change_call("forget_undo", row.call, undo_deleted=code)
     body = {**_named(row), "expires_at": row.expires_at, "by": by, "why": why}
     write(t, now, "snapshot.delete", body)
+
+
+def purged(t: Tables, now: datetime, purge: str) -> None:
+    """The call ``purge`` threw away what others had put into quarantine: neither they nor the
+    reverts of them have a way back any more."""
+    row = t.call(purge)
+    calls = loaded(row.request).get("purge") if row is not None else None
+    for call in calls if isinstance(calls, list) else ():
+        head = t.head(str(call))
+        while head is not None and head.tool == (row.tool if row is not None else None):
+            if head.snapshot is not None and not head.undo_deleted:
+                t.change_call("forget_undo", head.id, undo_deleted=PURGED)
+                write(t, now, "undo.purge", {"call": head.id, "purge": purge})
+            head = t.head(head.reverted_by) if head.reverted_by is not None else None
 
 
 def erased(t: Tables, now: datetime, rows: Sequence[SnapshotRow]) -> None:

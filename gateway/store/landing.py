@@ -22,8 +22,10 @@ from gateway.model import (
     Reversibility,
     Running,
     Spooled,
+    Surface,
     Undo,
 )
+from gateway.store import keeping
 from gateway.store.binding import Bound, bind_answer, snapshot_id
 from gateway.store.cells import (
     dumped,
@@ -239,6 +241,8 @@ def settle(
     if unused is None and outcome.kept is not None:
         _keep_answer(t, head, outcome.kept, keys)
     _settle_claims(t, head, outcome)
+    if outcome.effect is EffectState.APPLIED and head.surface == Surface.ADMIN:
+        keeping.purged(t, now, head.id)
     return Settled(record=_record(t, head.id, now), unused=unused)
 
 

@@ -89,6 +89,14 @@ _AGENT: dict[str, Schema] = {
     "created_at": TIME,
     "revoked_at": TIME,
 }
+_UNDO = shown(
+    {
+        "reversibility": {"enum": [str(r) for r in Reversibility]},
+        "available": FLAG,
+        "expires_at": TIME,
+    }
+)
+_UNDO["properties"] |= {"gone": TEXT}  # only where there was a way back and is none any more
 _SNAPSHOT: dict[str, Schema] = {
     "id": TEXT,
     "call": TEXT,
@@ -202,13 +210,7 @@ ANSWERS: dict[str, Schema] = {
             "retryable": FLAG,
         }
     ),
-    "Undo": shown(
-        {
-            "reversibility": {"enum": [str(r) for r in Reversibility]},
-            "available": FLAG,
-            "expires_at": TIME,
-        }
-    ),
+    "Undo": _UNDO,
     "SqlResult": {
         **shown({"call": TEXT, "state": CALL_STATE, "effect": EFFECT, "undo": ref("Undo")}),
         "description": "One statement: verb, columns, rows and affected stand beside these "

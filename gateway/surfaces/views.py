@@ -25,10 +25,12 @@ def time_json(time: datetime | None) -> str | None:
 
 
 def undo_json(undo: UndoInfo) -> dict[str, Json]:
+    gone = {} if undo.gone is None else {"gone": undo.gone}
     return {
         "reversibility": str(undo.reversibility),
         "available": undo.available,
         "expires_at": time_json(undo.expires_at),
+        **gone,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.upstreams.sql.postgres.session import Session
 
@@ -64,24 +65,106 @@ FROM gone g
 WHERE NOT (g.sub <> 0 AND EXISTS (SELECT FROM gone w WHERE w.classid = g.classid
                                    AND w.objid = g.objid AND w.sub = 0))"""
 
-_DESCRIBED = """
-SELECT g.catalog, g.oid::int8, g.sub,
-  COALESCE(c.relkind::text, p.prokind::text, k.contype::text, t.typtype::text, ''),
-  COALESCE(n.nspname, i.schema, ''),
-  COALESCE(c.relname, p.proname, k.conname, g2.tgname, r.rulename, y.polname, x.stxname,
-    t.typname, s.nspname, i.name, '')::text,
-  i.identity,
-  COALESCE(ix.indrelid, k.conrelid, g2.tgrelid, r.ev_class, y.polrelid, x.stxrelid, a.adrelid,
-    pr.prrelid, owned.refobjid, toasted.oid,
-    CASE WHEN whole.relkind <> 'c' THEN whole.oid END, elements.typrelid, 0)::int8,
-  COALESCE(NULLIF(k.confrelid, 0), k.contypid, 0)::int8,
-  COALESCE(
-    CASE WHEN ix.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(ix.indexrelid) END,
-    CASE WHEN k.oid IS NOT NULL THEN pg_catalog.pg_get_constraintdef(k.oid) END,
-    CASE WHEN g2.oid IS NOT NULL THEN pg_catalog.pg_get_triggerdef(g2.oid) END,
-    CASE WHEN r.oid IS NOT NULL THEN pg_catalog.pg_get_ruledef(r.oid) END,
-    CASE WHEN a.oid IS NOT NULL THEN pg_catalog.pg_get_expr(a.adbin, a.adrelid) END,
-    CASE WHEN y.oid IS NOT NULL THEN pg_catalog.format('AS %%s FOR %%s TO %%s',
+# One query for each catalog that something of is among what goes: there is more to plan in these
+# than to run. ``g``: the object; ``i``: how the server names it.
+_GIVEN = """
+SELECT g.catalog, g.oid::int8, g.sub, {kind}, COALESCE({schema}, i.schema, '')::text,
+  COALESCE({name}, i.name, '')::text, i.identity, COALESCE({owner}, 0)::int8,
+  COALESCE({other}, 0)::int8, COALESCE({definition}, ''), COALESCE({extra}, ''),
+  COALESCE(pg_catalog.obj_description(g.oid::oid, g.catalog::name), '')
+FROM ROWS FROM (unnest(%s::text[]), unnest(%s::int8[]), unnest(%s::int4[])) AS g(catalog, oid, sub)
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(g.catalog::pg_catalog.regclass, g.oid::oid, g.sub)
+  AS i
+{joins}"""
+_NOTHING = {
+    "kind": "''",
+    "schema": "NULL",
+    "name": "NULL",
+    "owner": "NULL",
+    "other": "NULL",
+    "definition": "NULL",
+    "extra": "NULL",
+    "joins": "",
+}
+_DESCRIBED = {
+    "pg_class": {
+        "kind": "COALESCE(c.relkind::text, '')",
+        "schema": "n.nspname",
+        "name": "c.relname",
+        "owner": "ix.indrelid, owned.refobjid, toasted.oid",
+        "definition": """
+    CASE WHEN ix.indexrelid IS NOT NULL THEN pg_catalog.pg_get_indexdef(ix.indexrelid) END""",
+        "extra": """
+    CASE WHEN owned.refobjid IS NOT NULL THEN (SELECT b.attname::text
+         FROM pg_catalog.pg_attribute b
+         WHERE b.attrelid = owned.refobjid AND b.attnum = owned.refobjsubid) END,
+    CASE WHEN ix.indexrelid IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_constraint b
+              WHERE b.conindid = ix.indexrelid AND b.contype IN ('p', 'u', 'x')
+                AND b.conrelid = ix.indrelid) THEN 'constraint'
+         WHEN ix.indisclustered OR ix.indisreplident OR NOT ix.indisvalid THEN 'marked' END""",
+        "joins": """
+LEFT JOIN pg_catalog.pg_class c ON c.oid = g.oid::oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_index ix ON ix.indexrelid = c.oid
+LEFT JOIN pg_catalog.pg_class toasted ON c.relkind = 't' AND toasted.reltoastrelid = c.oid
+LEFT JOIN pg_catalog.pg_depend owned ON c.relkind = 'S' AND owned.classid = c.tableoid
+  AND owned.objid = c.oid AND owned.refclassid = c.tableoid AND owned.refobjsubid > 0
+  AND owned.deptype IN ('a', 'i')""",
+    },
+    "pg_proc": {
+        "kind": "COALESCE(p.prokind::text, '')",
+        "schema": "n.nspname",
+        "name": "p.proname",
+        "joins": """
+LEFT JOIN pg_catalog.pg_proc p ON p.oid = g.oid::oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace""",
+    },
+    "pg_type": {
+        "kind": "COALESCE(t.typtype::text, '')",
+        "schema": "n.nspname",
+        "name": "t.typname",
+        "owner": "CASE WHEN whole.relkind <> 'c' THEN whole.oid END, elements.typrelid",
+        "joins": """
+LEFT JOIN pg_catalog.pg_type t ON t.oid = g.oid::oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_class whole ON whole.oid = t.typrelid
+LEFT JOIN pg_catalog.pg_type elements ON t.typelem <> 0 AND t.typcategory = 'A'
+  AND elements.oid = t.typelem AND elements.typarray = t.oid""",
+    },
+    "pg_constraint": {
+        "kind": "COALESCE(k.contype::text, '')",
+        "schema": "n.nspname",
+        "name": "k.conname",
+        "owner": "k.conrelid",
+        "other": "NULLIF(k.confrelid, 0), k.contypid",
+        "definition": "CASE WHEN k.oid IS NOT NULL THEN pg_catalog.pg_get_constraintdef(k.oid) END",
+        "extra": """
+    CASE WHEN k.conparentid <> 0 THEN 'inherited' ELSE '' END
+      || CASE WHEN NOT k.convalidated THEN ' unchecked' ELSE '' END""",
+        "joins": """
+LEFT JOIN pg_catalog.pg_constraint k ON k.oid = g.oid::oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace""",
+    },
+    "pg_trigger": {
+        "name": "g2.tgname",
+        "owner": "g2.tgrelid",
+        "definition": "CASE WHEN g2.oid IS NOT NULL THEN pg_catalog.pg_get_triggerdef(g2.oid) END",
+        "extra": """
+    CASE WHEN g2.tgisinternal THEN 'internal' WHEN g2.tgparentid <> 0 THEN 'inherited'
+         ELSE g2.tgenabled::text END""",
+        "joins": "LEFT JOIN pg_catalog.pg_trigger g2 ON g2.oid = g.oid::oid",
+    },
+    "pg_rewrite": {
+        "name": "r.rulename",
+        "owner": "r.ev_class",
+        "definition": "CASE WHEN r.oid IS NOT NULL THEN pg_catalog.pg_get_ruledef(r.oid) END",
+        "extra": "CASE WHEN r.rulename = '_RETURN' THEN 'internal' ELSE r.ev_enabled::text END",
+        "joins": "LEFT JOIN pg_catalog.pg_rewrite r ON r.oid = g.oid::oid",
+    },
+    "pg_policy": {
+        "name": "y.polname",
+        "owner": "y.polrelid",
+        "definition": """pg_catalog.format('AS %%s FOR %%s TO %%s',
          CASE WHEN y.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
          CASE y.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
               WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
@@ -90,55 +173,36 @@ SELECT g.catalog, g.oid::int8, g.sub,
             FROM unnest(y.polroles) WITH ORDINALITY AS roles(o, n)))
          || COALESCE(' USING (' || pg_catalog.pg_get_expr(y.polqual, y.polrelid) || ')', '')
          || COALESCE(' WITH CHECK (' || pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid) || ')',
-                     '') END,
-    ''),
-  COALESCE(
-    CASE WHEN k.oid IS NOT NULL THEN CASE WHEN k.conparentid <> 0 THEN 'inherited' ELSE '' END
-           || CASE WHEN NOT k.convalidated THEN ' unchecked' ELSE '' END END,
-    CASE WHEN g2.oid IS NOT NULL THEN CASE WHEN g2.tgisinternal THEN 'internal'
-         WHEN g2.tgparentid <> 0 THEN 'inherited' ELSE g2.tgenabled::text END END,
-    CASE WHEN r.oid IS NOT NULL THEN CASE WHEN r.rulename = '_RETURN' THEN 'internal'
-         ELSE r.ev_enabled::text END END,
-    CASE WHEN a.oid IS NOT NULL THEN (SELECT CASE WHEN b.attgenerated <> '' THEN 'generated:'
-         ELSE '' END || b.attname FROM pg_catalog.pg_attribute b
-         WHERE b.attrelid = a.adrelid AND b.attnum = a.adnum) END,
-    CASE WHEN pr.oid IS NOT NULL THEN (SELECT u.pubname::text FROM pg_catalog.pg_publication u
-         WHERE u.oid = pr.prpubid) END,
-    CASE WHEN owned.refobjid IS NOT NULL THEN (SELECT b.attname::text
-         FROM pg_catalog.pg_attribute b
-         WHERE b.attrelid = owned.refobjid AND b.attnum = owned.refobjsubid) END,
-    CASE WHEN ix.indexrelid IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_constraint b
-              WHERE b.conindid = ix.indexrelid AND b.contype IN ('p', 'u', 'x')
-                AND b.conrelid = ix.indrelid) THEN 'constraint'
-         WHEN ix.indisclustered OR ix.indisreplident OR NOT ix.indisvalid THEN 'marked' END,
-    ''),
-  COALESCE(pg_catalog.obj_description(g.oid::oid, g.catalog::name), '')
-FROM ROWS FROM (unnest(%s::text[]), unnest(%s::int8[]), unnest(%s::int4[])) AS g(catalog, oid, sub)
-CROSS JOIN LATERAL pg_catalog.pg_identify_object(g.catalog::pg_catalog.regclass, g.oid::oid, g.sub)
-  AS i
-LEFT JOIN pg_catalog.pg_class c ON g.catalog = 'pg_class' AND c.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_index ix ON ix.indexrelid = c.oid
-LEFT JOIN pg_catalog.pg_class toasted ON c.relkind = 't' AND toasted.reltoastrelid = c.oid
-LEFT JOIN pg_catalog.pg_depend owned ON c.relkind = 'S' AND owned.classid = c.tableoid
-  AND owned.objid = c.oid AND owned.refclassid = c.tableoid AND owned.refobjsubid > 0
-  AND owned.deptype IN ('a', 'i')
-LEFT JOIN pg_catalog.pg_proc p ON g.catalog = 'pg_proc' AND p.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_type t ON g.catalog = 'pg_type' AND t.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_class whole ON whole.oid = t.typrelid
-LEFT JOIN pg_catalog.pg_type elements ON t.typelem <> 0 AND t.typcategory = 'A'
-  AND elements.oid = t.typelem AND elements.typarray = t.oid
-LEFT JOIN pg_catalog.pg_constraint k ON g.catalog = 'pg_constraint' AND k.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_trigger g2 ON g.catalog = 'pg_trigger' AND g2.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_rewrite r ON g.catalog = 'pg_rewrite' AND r.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_policy y ON g.catalog = 'pg_policy' AND y.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_statistic_ext x ON g.catalog = 'pg_statistic_ext' AND x.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_attrdef a ON g.catalog = 'pg_attrdef' AND a.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_namespace s ON g.catalog = 'pg_namespace' AND s.oid = g.oid::oid
-LEFT JOIN pg_catalog.pg_namespace n ON n.oid = COALESCE(c.relnamespace, p.pronamespace,
-  k.connamespace, x.stxnamespace, t.typnamespace)
-LEFT JOIN pg_catalog.pg_publication_rel pr ON g.catalog = 'pg_publication_rel'
-  AND pr.oid = g.oid::oid
-ORDER BY 1, 2, 3"""
+                     '')""",
+        "joins": "LEFT JOIN pg_catalog.pg_policy y ON y.oid = g.oid::oid",
+    },
+    "pg_statistic_ext": {
+        "schema": "n.nspname",
+        "name": "x.stxname",
+        "owner": "x.stxrelid",
+        "joins": """
+LEFT JOIN pg_catalog.pg_statistic_ext x ON x.oid = g.oid::oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = x.stxnamespace""",
+    },
+    "pg_attrdef": {
+        "owner": "a.adrelid",
+        "definition": "pg_catalog.pg_get_expr(a.adbin, a.adrelid)",
+        "extra": """
+    (SELECT CASE WHEN b.attgenerated <> '' THEN 'generated:' ELSE '' END || b.attname
+         FROM pg_catalog.pg_attribute b WHERE b.attrelid = a.adrelid AND b.attnum = a.adnum)""",
+        "joins": "LEFT JOIN pg_catalog.pg_attrdef a ON a.oid = g.oid::oid",
+    },
+    "pg_namespace": {
+        "name": "s.nspname",
+        "joins": "LEFT JOIN pg_catalog.pg_namespace s ON s.oid = g.oid::oid",
+    },
+    "pg_publication_rel": {
+        "owner": "pr.prrelid",
+        "extra": """
+    (SELECT u.pubname::text FROM pg_catalog.pg_publication u WHERE u.oid = pr.prpubid)""",
+        "joins": "LEFT JOIN pg_catalog.pg_publication_rel pr ON pr.oid = g.oid::oid",
+    },
+}
 
 
 Reached = tuple[str, int, int]  # catalog, oid, sub
@@ -157,7 +221,14 @@ async def reached(
 async def closure(session: Session, seeds: Sequence[Seed], *, cascades: bool = True) -> list[Gone]:
     """``reached``, with what putting it back needs."""
     found = await reached(session, seeds, cascades=cascades)
-    rows = await session.rows(_DESCRIBED, *_columns(found)) if found else []
+    by_catalog: dict[str, list[Reached]] = {}
+    for one in found:
+        by_catalog.setdefault(one[0], []).append(one)
+    query, values = "", list[Any]()
+    for name, some in by_catalog.items():
+        query += ("\nUNION ALL" if query else "") + _described(name)
+        values += _columns(some)
+    rows = await session.rows(f"{query} ORDER BY 1, 2, 3", *values) if found else []
     return [
         Gone(
             catalog=catalog,
@@ -188,6 +259,10 @@ async def closure(session: Session, seeds: Sequence[Seed], *, cascades: bool = T
             comment,
         ) in rows
     ]
+
+
+def _described(catalog: str) -> str:
+    return _GIVEN.format(**{**_NOTHING, **_DESCRIBED.get(catalog, {})})
 
 
 def _columns(found: Sequence[tuple[str, int, int]]) -> tuple[list[str], list[int], list[int]]:

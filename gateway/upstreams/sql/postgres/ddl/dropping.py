@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
+from psycopg.sql import Identifier
 
 from gateway.upstreams.sql.postgres.ddl.closure import Gone, Seed, closure, reached
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack, Plan, Quarantine
@@ -15,17 +16,13 @@ from gateway.upstreams.sql.postgres.ddl.shape import (
     Difference,
     Scope,
     Shape,
+    places,
     plain_names,
     shape,
 )
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.session import Session
-
-_LOCKABLE = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY (%s::int8[]::oid[]) AND c.relkind IN ('r', 'p') ORDER BY 1"""
 
 
 async def planned(
@@ -56,14 +53,22 @@ async def drop(
 
 async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: str) -> Part:
     """Puts ``found`` and all that depends on it into quarantine. The search path is empty."""
-    tables = [oid for catalog, oid, _ in await reached(session, found) if catalog == "pg_class"]
-    for (name,) in await session.rows(_LOCKABLE, tables):
-        await attempted(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
     plan, gone = await planned(session, found, call=call)
-    before = await shape(session, plan.scope)
+    tables = sorted(
+        Identifier(g.schema, g.name).as_string()
+        for g in gone
+        if g.catalog == "pg_class" and g.kind in "rp" and not g.sub
+    )
+    for name in tables:
+        await attempted(session, f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
+    if plan.prove:
+        # Somebody may have changed what hangs on other things before it was locked.
+        plan, gone = await planned(session, found, call=call)
+    look = shape if plan.prove else places
+    before = await look(session, plan.scope)
     for statement in plan.redo:
         await attempted(session, statement)
-    after = await shape(session, plan.scope)
+    after = await look(session, plan.scope)
     await _alone(session, found, gone)
     if plan.prove:
         # The places belong to the capture role: only that can give them up.
@@ -77,6 +82,8 @@ async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: 
         difference=Difference.between(before, after),
         moved=tuple(plan.moved),
         places=tuple(plan.places),
+        moves=not plan.prove,
+        seen={} if plan.prove else await shape(session, plan.scope),
     )
 
 

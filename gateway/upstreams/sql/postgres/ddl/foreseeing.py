@@ -28,6 +28,14 @@ SELECT a.attname FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = %s::int8::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
 
 
+# What goes with one of these, where nothing else may depend on it, goes along with it; unless it
+# inherits from something that stays.
+_WHOLE = frozenset({"table", "view", "materialized view"})
+_HEIRS = """
+SELECT 1 FROM pg_catalog.pg_inherits i
+WHERE i.inhrelid = ANY (%s::int8[]::oid[]) AND NOT i.inhparent = ANY (%s::int8[]::oid[]) LIMIT 1"""
+
+
 async def foresee(session: Session, changes: Sequence[Written | None]) -> Foreseen:
     """``changes``: of each statement of a text, ``None`` for one that changes rows or only reads.
     Asked as the agents' role, in a transaction that is rolled back."""
@@ -45,6 +53,10 @@ async def foresee(session: Session, changes: Sequence[Written | None]) -> Forese
         if change.verb == "drop":
             named = [n for n in change.named if n.verb == "drop"]
             found = await seeds(session, named)
+            if not change.cascades and {n.kind for n in named} <= _WHOLE:
+                oids = [seed.oid for seed in found]
+                if not await session.rows(_HEIRS, oids, oids):
+                    continue
             try:
                 async with plain_names(session):
                     await planned(session, found, cascades=change.cascades)

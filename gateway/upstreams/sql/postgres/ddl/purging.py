@@ -65,8 +65,10 @@ def purge_of(call: Call, found: Sequence[Quarantined], resource: Resource) -> Ac
     if not isinstance(calls, list | tuple):
         return Deny(reason="malformed", detail='"purge" has to be a list of calls.')
     meant = [one for one in found if one.call in calls]
-    if not meant:
-        return Deny(reason="unknown_tool", detail="Nothing lies in quarantine for these calls.")
+    nothing = sorted({str(call) for call in calls} - {one.call for one in meant})
+    if nothing or not meant:
+        named = ", ".join(nothing) or "no call"
+        return Deny(reason="unknown_tool", detail=f"Nothing lies in quarantine for {named}.")
     return Action(
         surface=call.surface,
         tool=call.tool,

@@ -69,6 +69,10 @@ JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE i.inhrelid = ANY (%s::int8[]::oid[]) AND NOT i.inhparent = ANY (%s::int8[]::oid[])
 ORDER BY 1, i.inhseqno"""
 
+_HAVE_PARENTS = """
+SELECT 1 FROM pg_catalog.pg_inherits i
+WHERE i.inhrelid = ANY (%s::int8[]::oid[]) AND NOT i.inhparent = ANY (%s::int8[]::oid[]) LIMIT 1"""
+
 _NAMES = """
 SELECT c.oid::int8, n.nspname, c.relname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -104,9 +108,12 @@ class Quarantine:
 
     async def plan(self) -> Plan:
         """Raises ``NoWayBack``."""
+        self._named = {
+            g.oid: (g.schema, g.name) for g in self._gone if g.catalog == "pg_class" and not g.sub
+        }
         outside = {g.owner for g in self._gone} | {g.other for g in self._gone}
-        wanted = sorted((outside | set(self._inside)) - {0})
-        for oid, schema, name in await self._session.rows(_NAMES, wanted):
+        wanted = sorted(outside - self._named.keys() - {0})
+        for oid, schema, name in await self._session.rows(_NAMES, wanted) if wanted else ():
             self._named[oid] = (schema, name)
         await self._take_off()
         await self._part()
@@ -249,6 +256,8 @@ class Quarantine:
     async def _part(self) -> None:
         """A partition whose parent stays would still show its rows there."""
         inside = sorted(self._inside)
+        if not await self._session.rows(_HAVE_PARENTS, inside, inside):
+            return
         for child, parent, schema, name, partition, bound, pending in await self._session.rows(
             _PARENTS, inside, inside
         ):

@@ -12,7 +12,7 @@ from gateway.errors import ImageDamaged
 from gateway.model import Json, Reversibility, Undo
 from gateway.upstreams.sql.postgres.ddl.columns import Kept
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved
-from gateway.upstreams.sql.postgres.ddl.shape import Difference, Scope
+from gateway.upstreams.sql.postgres.ddl.shape import Difference, Scope, Shape
 
 KIND = "postgres.schema"
 FORMAT = "postgres-schema-1"
@@ -46,6 +46,8 @@ class Part:
     made: tuple[Made, ...] = ()
     back: bool = False  # it takes things out of quarantine
     loose: bool = False  # the order of columns is not part of it
+    moves: bool = False  # it did nothing but move things: ``difference`` tells their places only
+    seen: Shape = field(default_factory=dict)  # where it only moved things: how it left them
     kept: Kept | None = None
     filled: int = 0  # the table whose columns were filled while this was proven; not recorded
 
@@ -75,6 +77,8 @@ class Part:
             "made": [asdict(m) for m in self.made],
             "back": self.back,
             "loose": self.loose,
+            "moves": self.moves,
+            "seen": dict(self.seen),
             "kept": self.kept.as_json() if self.kept else None,
         }
 
@@ -92,6 +96,8 @@ class Part:
             made=tuple(Made(**m) for m in data["made"]),
             back=bool(data["back"]),
             loose=bool(data["loose"]),
+            moves=bool(data.get("moves")),
+            seen=data.get("seen", {}),
             kept=Kept.from_json(data["kept"]) if data["kept"] else None,
         )
 

@@ -17,7 +17,7 @@ from gateway.upstreams.sql.postgres.ddl.columns import kept_again, laid_out
 from gateway.upstreams.sql.postgres.ddl.dropping import put_away
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Made, Part
-from gateway.upstreams.sql.postgres.ddl.shape import Shape, shape, unordered
+from gateway.upstreams.sql.postgres.ddl.shape import Shape, places, shape, unordered
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.preparing import REGISTER
 from gateway.upstreams.sql.postgres.session import Session
@@ -76,9 +76,7 @@ async def take_back(
     if part.places and not part.back and not await _there(session, part.places):
         return Back(part, failed="What it put into quarantine was purged.", purged=True)
     now = await _shape(session, part)
-    conflicts = _changed(part, now)
-    if not part.back:
-        conflicts += await _taken(session, part.moved)
+    conflicts = await _conflicts(session, part, now)
     if conflicts:
         return Back(part, conflicts=conflicts)
     try:
@@ -99,6 +97,7 @@ async def take_back(
     wrong = _wrong(part, now, await _shape(session, part))
     if wrong:
         return Back(part, failed=f"It did not come back as it was: {', '.join(wrong)}.")
+    swapped = replace(swapped, seen=await shape(session, part.scope) if part.moves else {})
     return Back(swapped, restored=max(1, len(part.moved) or len(part.difference.parts)))
 
 
@@ -131,6 +130,8 @@ async def _there(session: Session, places: Sequence[str]) -> bool:
 
 
 async def _shape(session: Session, part: Part) -> Shape:
+    if part.moves:
+        return await places(session, part.scope)
     found = await shape(session, part.scope)
     return unordered(found) if part.loose else found
 
@@ -161,6 +162,28 @@ async def _away(session: Session, part: Part, *, call: str, force: bool) -> Back
 def _unlike(made: Made, now: Json, why: str) -> Conflict:
     after = {"name": made.name, "rows": made.rows}
     return Conflict(resource=made.name, key=None, before=None, after=after, now=now, why=why)
+
+
+async def _conflicts(session: Session, part: Part, now: Shape) -> list[Conflict]:
+    found = await _altered(session, part) if part.moves else _changed(part, now)
+    return found if part.back else found + await _taken(session, part.moved)
+
+
+async def _altered(session: Session, part: Part) -> list[Conflict]:
+    """What others made different in things that were only moved."""
+    now = await shape(session, part.scope)
+    return [
+        Conflict(
+            resource=_resource(part, key),
+            key={"part": key},
+            before=None,
+            after=part.seen.get(key),
+            now=now.get(key),
+            why="changed",
+        )
+        for key in {**part.seen, **now}
+        if now.get(key) != part.seen.get(key)
+    ]
 
 
 def _changed(part: Part, now: Shape) -> list[Conflict]:

@@ -70,7 +70,11 @@ WITH rel AS (
       (SELECT s.spcname FROM pg_catalog.pg_tablespace s WHERE s.oid = c.reltablespace),
       'bound', pg_catalog.pg_get_expr(c.relpartbound, c.oid),
       'comment', pg_catalog.obj_description(c.oid, 'pg_class'))
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  FROM (SELECT r.oid FROM rel r
+        UNION ALL SELECT i.indexrelid FROM rel r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid)
+       AS w(oid)
+  JOIN pg_catalog.pg_class c ON c.oid = w.oid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 )
 SELECT pg_catalog.concat('relation ', r.oid::int8, ' itself'),
        cls.shape || pg_catalog.jsonb_build_object(
@@ -207,6 +211,35 @@ async def shape(session: Session, scope: Scope) -> Shape:
     return dict(await cursor.fetchall())
 
 
+_PLACES = (
+    ("relations", """SELECT pg_catalog.concat('relation ', c.oid::int8, ' place'), n.nspname,
+      c.relname::text FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid = ANY (%(relations)s::int8[]::oid[])"""),
+    ("functions", """SELECT pg_catalog.concat('function ', p.oid::int8, ' place'), n.nspname,
+      p.proname::text FROM pg_catalog.pg_proc p
+      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.oid = ANY (%(functions)s::int8[]::oid[])"""),
+    ("types", """SELECT pg_catalog.concat('type ', t.oid::int8, ' place'), n.nspname,
+      t.typname::text FROM pg_catalog.pg_type t
+      JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+     WHERE t.oid = ANY (%(types)s::int8[]::oid[])"""),
+    ("schemas", """SELECT pg_catalog.concat('schema ', n.oid::int8, ' place'), ''::name,
+      n.nspname::text FROM pg_catalog.pg_namespace n
+     WHERE n.oid = ANY (%(schemas)s::int8[]::oid[])"""),
+)  # fmt: skip
+
+
+async def places(session: Session, scope: Scope) -> Shape:
+    """Where the objects are and what they are called, and nothing else of them."""
+    wanted = scope.as_json()
+    parts = [query for part, query in _PLACES if wanted[part]]
+    if not parts:
+        return {}
+    cursor = await session.connection.execute(" UNION ALL ".join(parts), wanted)
+    return {key: {"schema": home, "name": name} for key, home, name in await cursor.fetchall()}
+
+
 def _asked(part: str, wanted: Mapping[str, list[int]]) -> bool:
     names = [name for name in wanted if f"%({name})s" in part]
     return not names or any(wanted[name] for name in names)
@@ -249,8 +282,8 @@ async def plain_names(session: Session) -> AsyncIterator[None]:
     """Inside, the search path of the open transaction is empty. A transaction that fails inside
     is left as it is: only rolling back helps it."""
     shown = ", ".join(f"pg_catalog.current_setting('{name}')" for name in _PLAIN)
-    before = await session.one(f"SELECT {shown}")
     setting = ", ".join(f"pg_catalog.set_config('{name}', %s, true)" for name in _PLAIN)
-    await session.rows(f"SELECT {setting}", *_PLAIN.values())
+    # In one row: what is asked first is answered before anything is set.
+    row = await session.one(f"SELECT {shown}, {setting}", *_PLAIN.values())
     yield
-    await session.rows(f"SELECT {setting}", *before)
+    await session.rows(f"SELECT {setting}", *row[: len(_PLAIN)])

@@ -21,7 +21,7 @@ async def test_values_are_kept_with_their_keys_and_laid_out_again(shop: SchemaCa
     sink = Sink(lambda: pytest.fail("small images need no spool"))
     async with shop.upstream._agents.session() as session:
         await session.run("BEGIN")
-        table, kept = await keep(session, oid, ["last", "number"], 7)
+        table, kept = await keep(session, oid, ["last", "number"], "holdfast_columns_7")
         assert kept is not None
         before = await digest(session, table)
         kept = await stored(session, kept, sink, 1 << 20)
@@ -41,7 +41,7 @@ async def test_values_are_kept_with_their_keys_and_laid_out_again(shop: SchemaCa
 async def test_rows_without_a_key_keep_nothing(shop: SchemaCase) -> None:
     async with shop.upstream._agents.session() as session:
         await session.run("BEGIN")
-        assert (await keep(session, _oid(shop, "borrower"), ["x"], 1))[1] is None
-        assert (await keep(session, _oid(shop, "wide"), ["id"], 1))[1] is None
+        assert (await keep(session, _oid(shop, "borrower"), ["x"], "holdfast_columns_1"))[1] is None
+        assert (await keep(session, _oid(shop, "wide"), ["id"], "holdfast_columns_1"))[1] is None
         with pytest.raises(NoWayBack):
-            await keep(session, _oid(shop, "parted"), ["k"], 1)
+            await keep(session, _oid(shop, "parted"), ["k"], "holdfast_columns_1")
