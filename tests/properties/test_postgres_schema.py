@@ -23,7 +23,7 @@ from tests.fixtures.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.postgres
 
-CASES = int(os.environ.get("HOLDFAST_CASES") or 60)
+CASES = int(os.environ.get("HOLDFAST_CASES") or 40)
 
 SETUP = """
 CREATE TABLE p(id int PRIMARY KEY, s text DEFAULT 'x', n numeric);

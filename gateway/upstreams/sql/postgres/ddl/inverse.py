@@ -130,7 +130,7 @@ def _columns_added(t: Sides) -> list[str]:
         if part["attgenerated"]:
             how = "STORED" if part["attgenerated"] == "s" else "VIRTUAL"
             text += f" GENERATED ALWAYS AS ({part['default']}) {how}"
-        elif part["attnotnull"] and part["default"] is not None:
+        elif part["default"] is not None and (part["attnotnull"] or "(" not in part["default"]):
             text += f" DEFAULT {part['default']}"  # for rows that came in meanwhile
         found.append(text)
     return found

@@ -61,6 +61,7 @@ class Part:
             redo=self.undo,
             difference=Difference(before=self.difference.after, after=self.difference.before),
             back=not self.back,
+            filled=0,
         )
 
     def as_json(self) -> dict[str, Json]:

@@ -13,11 +13,11 @@ from gateway.model import Conflict, Json
 from gateway.upstreams.sql.postgres.copying import Segments
 from gateway.upstreams.sql.postgres.ddl.altering import held
 from gateway.upstreams.sql.postgres.ddl.closure import Seed, closure
-from gateway.upstreams.sql.postgres.ddl.columns import kept_again, laid_out
 from gateway.upstreams.sql.postgres.ddl.dropping import put_away
 from gateway.upstreams.sql.postgres.ddl.quarantine import Moved, NoWayBack
 from gateway.upstreams.sql.postgres.ddl.records import Made, Part
 from gateway.upstreams.sql.postgres.ddl.shape import Shape, places, shape, unordered
+from gateway.upstreams.sql.postgres.ddl.valuing import valued, written_since
 from gateway.upstreams.sql.postgres.failures import lost
 from gateway.upstreams.sql.postgres.preparing import REGISTER
 from gateway.upstreams.sql.postgres.session import Session
@@ -77,10 +77,12 @@ async def take_back(
         return Back(part, failed="What it put into quarantine was purged.", purged=True)
     now = await _shape(session, part)
     conflicts = await _conflicts(session, part, now)
+    if not conflicts and not force:
+        conflicts = await written_since(session, part)
     if conflicts:
         return Back(part, conflicts=conflicts)
     try:
-        swapped = await _valued(session, part, segments, sink, budget)
+        swapped = await valued(session, part, segments, sink, budget)
         for statement in part.undo:
             if not (rehearsal and gives_up(part, statement)):
                 await session.run(statement)
@@ -106,19 +108,6 @@ def gives_up(part: Part, statement: str) -> bool:
     if statement.startswith(f"DELETE FROM {REGISTER} "):
         return True
     return statement in {f"DROP SCHEMA {Identifier(p).as_string()}" for p in part.places}
-
-
-async def _valued(
-    session: Session, part: Part, segments: Callable[[], Segments], sink: Sink, budget: int
-) -> Part:
-    """The part that takes this taking back back; values of columns are laid out for coming back,
-    or kept before they go. Raises ``NoWayBack``."""
-    if part.kept is None:
-        return part.swapped
-    if part.back:
-        return replace(part.swapped, kept=await kept_again(session, part.kept, sink, budget))
-    await laid_out(session, part.kept, segments())
-    return part.swapped
 
 
 async def _there(session: Session, places: Sequence[str]) -> bool:
