@@ -3,11 +3,13 @@ both, and is taken back in turn leg by leg, the last one first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import ImageDamaged, SnapshotFailed
+from gateway.interfaces import Spooler
 from gateway.model import Json, Reversibility, Undo
 from gateway.upstreams.sql.postgres.copying import copy_out
 from gateway.upstreams.sql.postgres.ddl import records
@@ -24,6 +26,7 @@ from gateway.upstreams.sql.postgres.images import (
 )
 from gateway.upstreams.sql.postgres.restore import Restore
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
+from gateway.upstreams.sql.postgres.showing import page
 from gateway.upstreams.sql.postgres.sink import Sink
 
 KIND = "postgres.legs"
@@ -62,6 +65,26 @@ def legs_of(undo: Undo) -> list[Leg]:
 def shown(undo: Undo) -> list[dict[str, Json]]:
     """What was made different in the schema, for people. Raises ``ImageDamaged``."""
     return [line for leg in legs_of(undo) for line in records.shown(leg.parts)]
+
+
+async def seen(
+    undo: Undo,
+    peers: Callable[[], AbstractAsyncContextManager[Session]],
+    spooler: Spooler,
+    offset: int,
+    limit: int,
+) -> list[Mapping[str, Json]]:
+    """A page of what the call changed, for people: the schema first, then rows. Raises
+    ``ImageDamaged`` and ``psycopg.Error``."""
+    told = shown(undo)
+    images = [image for leg in legs_of(undo) for image in leg.images]
+    found: list[Mapping[str, Json]] = [*told[offset : offset + limit]]
+    left = limit - len(found)
+    if not images or left <= 0:
+        return found
+    async with peers() as session:
+        start = max(0, offset - len(told))
+        return found + await page(session, images, spooler.read(undo), start, left)
 
 
 class Ledger:

@@ -41,12 +41,11 @@ from gateway.upstreams.sql.postgres.ddl.purging import Purge, purge_of
 from gateway.upstreams.sql.postgres.failures import upstream_error
 from gateway.upstreams.sql.postgres.grants import Logins
 from gateway.upstreams.sql.postgres.judge import PRELOAD, Judge, Judged
-from gateway.upstreams.sql.postgres.legs import legs_of, shown
+from gateway.upstreams.sql.postgres.legs import seen
 from gateway.upstreams.sql.postgres.placing import data_folder
 from gateway.upstreams.sql.postgres.results import TypeNames
 from gateway.upstreams.sql.postgres.roles import role_findings
 from gateway.upstreams.sql.postgres.session import Pool, Session, Timeouts
-from gateway.upstreams.sql.postgres.showing import page
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding, Seat
 from gateway.upstreams.sql.postgres.written import Grammar
 from gateway.upstreams.sql.worker import ParseWorker
@@ -387,16 +386,7 @@ class PostgresUpstream:
         """Raises ``ImageDamaged``, and ``UpstreamError``: only the server knows its types."""
         if undo.reversibility is Reversibility.IRREVERSIBLE:
             return []
-        told = shown(undo)
-        images = [image for leg in legs_of(undo) for image in leg.images]
-        found: list[Mapping[str, Json]] = [*told[offset : offset + limit]]
-        left = limit - len(found)
-        if not images or left <= 0:
-            return found
         try:
-            async with self._peers.session() as session:
-                pieces = self._spooler.read(undo)
-                start = max(0, offset - len(told))
-                return found + await page(session, images, pieces, start, left)
+            return await seen(undo, self._peers.session, self._spooler, offset, limit)
         except psycopg.Error as error:
             raise upstream_error(error, self._name) from error
