@@ -223,7 +223,7 @@ class SqliteAttempt:
 
     def _run(self, transaction: Transaction) -> Ran:
         desk, limits = self._source.desk, self._source.limits
-        transaction.begin()
+        transaction.begin(self._judgement)
         desk.deadline.start(limits.statement_timeout_s)
         try:
             result = execution.run(transaction.db, self._judgement, limits, self._mask)

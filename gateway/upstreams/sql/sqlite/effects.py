@@ -10,7 +10,7 @@ import apsw
 from gateway.model import ActionClass, Effect
 from gateway.upstreams.sql.sqlite.bounds import bounded
 from gateway.upstreams.sql.sqlite.catalog import Names, folded
-from gateway.upstreams.sql.sqlite.facts import Act, Bindings, Judged
+from gateway.upstreams.sql.sqlite.facts import Act, Bindings, Judged, Sole
 from gateway.upstreams.sql.sqlite.functions import PRAGMAS, TABLE_FUNCTIONS
 from gateway.upstreams.sql.sqlite.tokens import replaces, tokens
 
@@ -102,7 +102,23 @@ def judged(
         modules=_modules(one.acts, schema),
         whole=any(a.op in _DML and folded(a.first or "") in schema.texts for a in one.acts),
         bindings=bindings,
+        sole=_sole(one, verb, schema, limited) if kind == "change" else None,
     )
+
+
+def _sole(one: Prepared, verb: str, schema: Names, limited: bool) -> Sole | None:
+    """``None`` where a trigger, a foreign key or a conflict may change anything else too."""
+    changes = {
+        (_DML[a.op], a.first)
+        for a in one.acts
+        if a.op in _DML and a.first and not folded(a.first).startswith("sqlite_")
+    }
+    if len(changes) != 1:
+        return None
+    ((done, table),) = changes
+    if done != verb or schema.kinds.get(folded(table)) != "table":
+        return None
+    return Sole(table=table, verb=verb, every=verb != "insert" and not limited)
 
 
 def _verb(one: Prepared, kind: str, schema: Names) -> tuple[str, ActionClass, bool]:

@@ -22,10 +22,20 @@ class Act(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sole:
+    """``verb``: ``insert``, ``update`` or ``delete``. ``every``: it may well meet every row."""
+
+    table: str
+    verb: str
+    every: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One statement. ``acts`` is all that it was seen to do, and all that it may do when it
     runs. ``modules``: virtual tables it uses and the shadow tables that these keep. ``whole``:
-    whether it writes such a table, which only the file as a whole takes back."""
+    whether it writes such a table, which only the file as a whole takes back. ``sole``: all that
+    it can change, where that is one kind of change of one table."""
 
     sql: str
     verb: str
@@ -37,6 +47,7 @@ class Judged:
     modules: frozenset[str]
     bindings: Bindings
     whole: bool = False
+    sole: Sole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +60,12 @@ class Judgement:
     @property
     def cls(self) -> ActionClass:
         return max((s.cls for s in self.statements), key=_REACH.index)
+
+    @property
+    def sole(self) -> Sole | None:
+        """The one kind of change of one table that is all of it, if it is."""
+        found = {s.sole for s in self.statements if s.cls is not ActionClass.READ}
+        return next(iter(found)) if len(found) == 1 else None
 
     @property
     def ddl(self) -> bool:

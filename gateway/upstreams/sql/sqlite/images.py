@@ -20,7 +20,8 @@ from gateway.upstreams.sql.sqlite.rows import Key
 
 FORMAT = 1
 _MAGIC = b"holdfast row images 1"
-_LINE_ROWS = 1000
+LINE_ROWS = 1000
+_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,47 @@ class TableImage:
         }
 
 
+class Packer:
+    """Packs changes as they come, table by table, and holds none of them. ``max_bytes`` bounds what
+    they take before compression."""
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._room = max_bytes
+        self._packing = zstandard.ZstdCompressor(level=1).compressobj()
+        self._parts = [self._packing.compress(_MAGIC)]
+        self._tables: list[tuple[Shape, int]] = []
+
+    def table(self, shape: Shape) -> None:
+        """What is added from now on are rows of this table."""
+        self._tables.append((shape, 0))
+
+    def add(self, changes: Sequence[tuple[Key, Row | None, Row | None]]) -> bool:
+        """False when that is more than there is room for."""
+        shape, rows = self._tables[-1]
+        self._tables[-1] = (shape, rows + len(changes))
+        line = json.dumps(changes, default=_written).encode("ascii")
+        self._room -= len(line)
+        if self._room < 0:
+            return False
+        self._parts.append(self._packing.compress(b"\n" + line))
+        return True
+
+    def finish(self) -> tuple[list[Json], bytes]:
+        """The tables, as ``unpack`` asks for them, and the bytes."""
+        self._parts.append(self._packing.flush())
+        return [_told(shape, rows) for shape, rows in self._tables if rows], b"".join(self._parts)
+
+
 def pack(images: Sequence[TableImage], *, max_bytes: int) -> bytes | None:
     """``None`` when the images, before compression, take more than ``max_bytes``."""
-    room = max_bytes
-    lines: list[bytes] = [_MAGIC]
+    packer = Packer(max_bytes=max_bytes)
     for image in images:
-        for start in range(0, len(image.changes), _LINE_ROWS):
-            changes = image.changes[start : start + _LINE_ROWS]
-            line = json.dumps([(c.key, c.before, c.after) for c in changes], default=_written)
-            lines.append(line.encode("ascii"))
-            room -= len(line)
-            if room < 0:
+        packer.table(image.shape)
+        for start in range(0, len(image.changes), LINE_ROWS):
+            changes = image.changes[start : start + LINE_ROWS]
+            if not packer.add([(c.key, c.before, c.after) for c in changes]):
                 return None
-    return zstandard.ZstdCompressor(level=1).compress(b"\n".join(lines))
+    return packer.finish()[1]
 
 
 def _written(cell: object) -> dict[str, str]:
@@ -89,28 +118,29 @@ def _read(told: dict[str, str]) -> Cell:
 
 def manifest_of(images: Sequence[TableImage]) -> list[Json]:
     """The tables in the order in which ``pack`` wrote them."""
-    return [
-        {
-            "name": image.shape.name,
-            "columns": list(image.shape.columns),
-            "key": list(image.shape.key),
-            "rowid": image.shape.rowid,
-            "rowid_column": image.shape.rowid_column,
-            "without_rowid": image.shape.without_rowid,
-            "generated": list(image.shape.generated),
-            "fingerprint": image.shape.fingerprint,
-            "types": list(image.shape.types),
-            "rows": len(image.changes),
-        }
-        for image in images
-    ]
+    return [_told(image.shape, len(image.changes)) for image in images]
+
+
+def _told(shape: Shape, rows: int) -> dict[str, Json]:
+    return {
+        "name": shape.name,
+        "columns": list(shape.columns),
+        "key": list(shape.key),
+        "rowid": shape.rowid,
+        "rowid_column": shape.rowid_column,
+        "without_rowid": shape.without_rowid,
+        "generated": list(shape.generated),
+        "fingerprint": shape.fingerprint,
+        "types": list(shape.types),
+        "rows": rows,
+    }
 
 
 def unpack(tables: Sequence[Mapping[str, Json]], image: bytes) -> list[TableImage]:
     """Raises ``ImageDamaged`` where the bytes are not what ``pack`` made for these tables."""
     try:
-        lines = zstandard.ZstdDecompressor().decompress(image).split(b"\n")
-        if lines.pop(0) != _MAGIC:
+        lines = _lines(image)
+        if next(lines) != _MAGIC:
             raise ValueError("not row images")
         rows = chain.from_iterable(json.loads(line, object_hook=_read) for line in lines)
         found = [_image(table, list(islice(rows, table["rows"]))) for table in tables]
@@ -119,6 +149,17 @@ def unpack(tables: Sequence[Mapping[str, Json]], image: bytes) -> list[TableImag
     except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise ImageDamaged(f"The row images cannot be read: {error}.") from error
     return found
+
+
+def _lines(image: bytes) -> Iterator[bytes]:
+    unpacking = zstandard.ZstdDecompressor().decompressobj()
+    rest = b""
+    for start in range(0, len(image), _PIECE):
+        *whole, rest = (rest + unpacking.decompress(image[start : start + _PIECE])).split(b"\n")
+        yield from whole
+    if not unpacking.eof:
+        raise ValueError("they end too early")
+    yield rest
 
 
 def _image(table: Mapping[str, Json], rows: list[Any]) -> TableImage:

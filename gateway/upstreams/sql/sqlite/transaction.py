@@ -16,16 +16,16 @@ from gateway.model import Deny, Json, Measured, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite import catalog, images, receipts, rehearsal
 from gateway.upstreams.sql.sqlite.catalog import Shape
-from gateway.upstreams.sql.sqlite.cells import Row, exact, same
 from gateway.upstreams.sql.sqlite.connections import Deadline, explained
+from gateway.upstreams.sql.sqlite.facts import Judgement, Sole
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
-from gateway.upstreams.sql.sqlite.images import Change, TableImage
 from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
+from gateway.upstreams.sql.sqlite.netting import Packed, Sides
 from gateway.upstreams.sql.sqlite.pages import DatabaseFile
-from gateway.upstreams.sql.sqlite.recorder import Recorder, Touched
-from gateway.upstreams.sql.sqlite.rows import Key, by_key, count, everything
+from gateway.upstreams.sql.sqlite.recorder import Recorder
+from gateway.upstreams.sql.sqlite.rows import count
 
-# Both images of every row are held in memory while they are packed.
+# The keys of all rows are held in memory, and a revert holds the rows.
 _ROWS_HELD = 200_000
 
 
@@ -52,7 +52,6 @@ class Transaction:
         self._limits = limits
         self._upstream = upstream
         self._kept: Kept | None = None
-        self._changes = 0
         self._sequence: dict[str, int] = {}
         self._undo: Undo | None = None
         self._rowwise = False
@@ -63,8 +62,9 @@ class Transaction:
     def db(self) -> apsw.Connection:
         return self._db
 
-    def begin(self) -> None:
-        """Takes the write lock and starts recording. Raises ``UpstreamError``."""
+    def begin(self, judgement: Judgement | None = None) -> None:
+        """Takes the write lock and starts recording what ``judgement`` lets happen, or anything.
+        Raises ``UpstreamError``."""
         why = self._desk.journals.unsafe(self._db)
         if why is not None:
             raise UpstreamError(
@@ -75,15 +75,24 @@ class Transaction:
             self._db.execute("BEGIN IMMEDIATE")
             keyed = _without_rowid(self._db)
             self._sequence = _sequence(self._db)
+            self.recorder = self._recorder(keyed, judgement)
         except apsw.Error as error:
             self.rollback()
             raise explained(error, "begin") from error
-        most = self._most
+        self.recorder.start()
+
+    def _recorder(self, keyed: Mapping[str, Shape], judgement: Judgement | None) -> Recorder:
+        sole = None if judgement is None else judgement.sole
+        most, follow = self._most, True
         if self._desk.journals.keepable(self._db) is None:
             most = min(most, self._limits.row_images)
-        self.recorder = Recorder(self._db, keyed, max_rows=most)
-        self._changes = self._db.total_changes()
-        self.recorder.start()
+            follow = sole is None or not self._surely_over(sole, most)
+        return Recorder(self._db, keyed, max_rows=most, sole=sole, follow=follow)
+
+    def _surely_over(self, sole: Sole, most: int) -> bool:
+        """Whether it meets every row of its table, and these are too many to be noted one by one:
+        then nothing has to watch, and the engine may empty the table in one go."""
+        return sole.every and count(self._desk.peek, sole.table, most=most + 1) > most
 
     def measured(self, dropped: Iterable[str] = ()) -> Measured:
         """The rows of ``dropped`` tables count as deleted. Also shows, before COMMIT would, that
@@ -105,40 +114,41 @@ class Transaction:
         """The way back, once everything has run. ``whole_file``: the schema changed, or rows
         cannot be told apart, so that only the kept journal takes it back."""
         self.recorder.stop()
-        done = self._db.total_changes() - self._changes
         why: Deny | None = None
         if not whole_file and not self.recorder.overflowed:
-            seen = self.recorder.events >= done
-            found = self._images() if seen else unavailable("not every changed row was seen")
-            if isinstance(found, Deny):
-                why, packed = found, None
-            else:
-                packed = images.pack(found, max_bytes=self._limits.max_capture_bytes)
-            if packed is not None and not isinstance(found, Deny):
+            packed = self._packed()
+            if isinstance(packed, Packed):
                 receipts.write(self._db, self._call, at)
                 self._kept = self._desk.journals.extend(self._db, self._call)
                 self._rowwise = True
-                return self._captured(found, packed)
+                return self._captured(packed)
+            why = packed
         receipts.write(self._db, self._call, at)
         kept = self._desk.journals.keep(self._db, self._call)
         if isinstance(kept, Deny):
             return why or kept
         self._kept = kept
-        return self._captured([], b"")
+        return self._captured(Packed(tables=[], image=b""))
 
-    def _captured(self, found: list[TableImage], packed: bytes) -> Captured:
+    def _packed(self) -> Packed | Deny | None:
+        if not self.recorder.complete:
+            return unavailable("not every changed row was seen")
+        sides = Sides(before=self._desk.peek, after=self._db, max_rows=self._most)
+        return sides.pack(self.recorder.tables, max_bytes=self._limits.max_capture_bytes)
+
+    def _captured(self, packed: Packed) -> Captured:
         undo = Undo(
             upstream=self._upstream,
             kind="sqlite",
             reversibility=Reversibility.EXACT,
             manifest={
                 "format": images.FORMAT,
-                "tables": images.manifest_of(found),
+                "tables": packed.tables,
                 "journal": {} if self._kept is None else self._kept.as_json(),
                 "rowwise": self._rowwise,
                 "sequence": self._counters(),
             },
-            image=packed,
+            image=packed.image,
         )
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
@@ -158,34 +168,6 @@ class Transaction:
     def _counters(self) -> dict[str, Json]:
         now = _sequence(self._db)
         return {n: [self._sequence.get(n), s] for n, s in now.items() if self._sequence.get(n) != s}
-
-    def _images(self) -> list[TableImage] | Deny:
-        found: list[TableImage] = []
-        for name, touched in sorted(self.recorder.tables.items()):
-            shape = catalog.shape(self._db, name)
-            if shape is None or not shape.capturable:
-                return unavailable(f"the rows of {name} cannot be told apart")
-            pair = self._both(shape, touched)
-            if pair is None:
-                return unavailable(f"{name} is too large to be compared as a whole")
-            before, after = pair
-            changes = _net(before, after, touched, distinct=shape.without_rowid)
-            if changes:
-                found.append(TableImage(shape=shape, changes=tuple(changes)))
-        return found
-
-    def _both(
-        self, shape: Shape, touched: Touched
-    ) -> tuple[Mapping[Key, Row], Mapping[Key, Row]] | None:
-        if not touched.whole:
-            return (
-                by_key(self._desk.peek, shape, touched.keys),
-                by_key(self._db, shape, touched.keys),
-            )
-        sizes = count(self._desk.peek, shape.name), count(self._db, shape.name)
-        if max(sizes) > self._most:
-            return None
-        return everything(self._desk.peek, shape), everything(self._db, shape)
 
     def commit(self) -> None:
         """Raises ``UpstreamError``; its ``proves_no_effect`` is false when only the receipt can
@@ -244,24 +226,3 @@ def _sequence(db: apsw.Connection) -> dict[str, int]:
         return {}
     rows = db.execute("SELECT name, seq FROM main.sqlite_sequence").fetchall()
     return {str(name): seq for name, seq in rows if isinstance(seq, int)}
-
-
-def _net(
-    before: Mapping[Key, Row], after: Mapping[Key, Row], touched: Touched, *, distinct: bool
-) -> list[Change]:
-    """``distinct``: two keys may name one row, where they differ only by what the column's
-    collation ignores."""
-    keys = {**before, **after} if touched.whole else touched.keys
-    changes: list[Change] = []
-    seen: set[object] = set()
-    for key in sorted(keys) if not distinct else keys:
-        old, new = before.get(key), after.get(key)
-        if same(old, new):
-            continue
-        if distinct:
-            pair = (old and exact(old), new and exact(new))
-            if pair in seen:
-                continue
-            seen.add(pair)
-        changes.append(Change(key, old, new))
-    return changes
