@@ -13,6 +13,7 @@ from typing import TypeVar
 import apsw
 
 from gateway.errors import UpstreamError
+from gateway.upstreams.sql.sqlite.texts import replace_slow
 from gateway.upstreams.sql.sqlite.watchdog import Watchdog
 
 T = TypeVar("T")
@@ -22,9 +23,10 @@ WATCHDOG = Watchdog()
 _PROGRESS_STEPS = 4000
 # A single value of an agent's making; rows already in the file may not be larger either. Within one
 # built-in function SQLite cannot be interrupted, and some take quadratic time: no value may be so
-# long, nor a LIKE pattern so involved, that this would get far beyond a statement's time.
+# long, nor a LIKE pattern so involved, that this would get far beyond a statement's time; those in
+# ``texts`` are ours.
 _MAX_VALUE_BYTES = 64 * 1024 * 1024
-_MAX_PATTERN_BYTES = 1_000
+_MAX_PATTERN_BYTES = 250
 # What all of SQLite in this process may take; a transaction's changed pages stay in memory.
 _MOST_HEAP = 4 << 30
 
@@ -126,6 +128,7 @@ def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Con
         db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
         db.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN_BYTES)
         db.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
+        replace_slow(db)
         db.pragma("temp_store", 2)
         db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except apsw.Error as error:
