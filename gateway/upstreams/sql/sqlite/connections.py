@@ -154,7 +154,8 @@ def needs_recovery(error: UpstreamError) -> bool:
 
 def explained(error: Exception, doing: str, *, stopped: bool = False) -> UpstreamError:
     """The engine's error as one of ours. Every error before COMMIT proves that nothing was
-    changed; the caller of COMMIT judges its own."""
+    changed; the caller of COMMIT judges its own. ``code`` (the extended one) and ``message`` in
+    ``extra`` are the engine's, where it is the statement that failed."""
     text = str(error)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         detail = f"The database was locked by somebody else for too long ({doing})."
@@ -174,4 +175,5 @@ def explained(error: Exception, doing: str, *, stopped: bool = False) -> Upstrea
         return UpstreamError(
             f"The database file cannot be read ({doing}): {text}", reason="upstream.unreachable"
         )
-    return UpstreamError(f"The database refused ({doing}): {text}")
+    code = getattr(error, "extendedresult", None) or apsw.SQLITE_ERROR
+    return UpstreamError(f"The database refused ({doing}): {text}", code=code, message=text)

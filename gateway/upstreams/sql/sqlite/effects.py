@@ -32,6 +32,8 @@ _DDL = {
     apsw.SQLITE_DROP_INDEX: ("drop", "index", True),
     apsw.SQLITE_DROP_VIEW: ("drop", "view", False),
     apsw.SQLITE_DROP_TRIGGER: ("drop", "trigger", True),
+    apsw.SQLITE_REINDEX: ("alter", "index", False),
+    apsw.SQLITE_ANALYZE: ("alter", "table", False),
 }
 _SYSTEM = frozenset({"sqlite_master", "sqlite_schema", "dbstat"})
 _TEMPORARY = frozenset({"sqlite_temp_master", "sqlite_temp_schema"})
@@ -167,7 +169,10 @@ def _by_trigger(act: Act, one: Prepared, schema: Names) -> bool:
 
 def _schema_effects(acts: Iterable[Act]) -> Iterable[Effect]:
     for act in acts:
-        if act.op == apsw.SQLITE_ALTER_TABLE:
+        if act.op == apsw.SQLITE_PRAGMA:
+            name = f"main.pragma_{folded(act.first or '')}"
+            yield Effect(verb="alter", kind="pragma", name=name, columns=("*",))
+        elif act.op == apsw.SQLITE_ALTER_TABLE:
             yield Effect(verb="alter", kind="table", name=f"main.{act.second}", columns=("*",))
         elif act.op in _DDL:
             verb, kind, belongs = _DDL[act.op]

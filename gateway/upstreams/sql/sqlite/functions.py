@@ -55,7 +55,12 @@ PRAGMAS = frozenset(
     }
 )
 # Harmless without an argument: they show a setting and, so used, cannot change it.
-SHOWN_PRAGMAS = frozenset({"query_only", "encoding", "page_count", "page_size", "user_version"})
+SHOWN_PRAGMAS = frozenset({"query_only", "encoding", "page_count", "page_size"}) | {
+    "user_version",
+    "application_id",
+}
+# Numbers in the file's header that applications use as they like.
+HEADER_PRAGMAS = frozenset({"user_version", "application_id"})
 # What full-text and r-tree tables ask for themselves while they are being read.
 MODULE_PRAGMAS = frozenset({"data_version", "page_size"})
 

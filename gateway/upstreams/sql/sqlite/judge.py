@@ -4,6 +4,7 @@ read-only connection whose authorizer writes down every act and denies what is n
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.upstreams.sql.sqlite.facts import Act, Judged, Judgement
 from gateway.upstreams.sql.sqlite.functions import (
     ALTER_FUNCTIONS,
     FUNCTIONS,
+    HEADER_PRAGMAS,
     PRAGMAS,
     RECEIPTS,
     SHOWN_PRAGMAS,
@@ -33,8 +35,11 @@ _SPOKEN = frozenset({"SELECT", "VALUES", "WITH", "INSERT", "REPLACE", "UPDATE", 
     "ALTER",
     "EXPLAIN",
     "PRAGMA",
+    "REINDEX",
+    "ANALYZE",
 }
-_SCHEMA_WORDS = frozenset({"CREATE", "DROP", "ALTER"})
+_SCHEMA_WORDS = frozenset({"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"})
+_NUMBER = re.compile(r"[+-]?[0-9]{1,10}")
 _READING = frozenset(
     {apsw.SQLITE_READ, apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_FUNCTION}
 )
@@ -57,6 +62,8 @@ _SCHEMA = frozenset(
         apsw.SQLITE_DROP_VIEW,
         apsw.SQLITE_DROP_TRIGGER,
         apsw.SQLITE_ALTER_TABLE,
+        apsw.SQLITE_REINDEX,
+        apsw.SQLITE_ANALYZE,
     }
 )
 
@@ -206,11 +213,10 @@ class Judge:
             whole = one.explained and one.readonly and reads
             return "explain" if whole else _unsupported("Only reads can be explained here.")
         if one.first == "PRAGMA":
-            return (
-                "pragma"
-                if one.readonly and self._shows(one)
-                else _unsupported("This PRAGMA is not accepted.")
-            )
+            if one.readonly and self._shows(one):
+                return "pragma"
+            sets = [_sets(act) for act in one.acts]
+            return "schema" if sets == [True] else _unsupported("This PRAGMA is not accepted.")
         if one.readonly and reads and one.word in ("SELECT", "VALUES"):
             return "read"
         if not one.readonly and one.word in _SCHEMA_WORDS and ops & _SCHEMA:
@@ -291,9 +297,16 @@ def _refused_write(act: Act, one: Prepared) -> Deny | None:
     return None
 
 
+def _sets(act: Act) -> bool:
+    """Whether the act writes a number of the file's header, which a rollback takes back."""
+    if act.op != apsw.SQLITE_PRAGMA or act.second is None:
+        return False
+    return folded(act.first or "") in HEADER_PRAGMAS and bool(_NUMBER.fullmatch(act.second))
+
+
 def _refused_pragma(act: Act) -> Deny | None:
     name = folded(act.first or "")
-    if name in PRAGMAS or (name in SHOWN_PRAGMAS and act.second is None):
+    if name in PRAGMAS or _sets(act) or (name in SHOWN_PRAGMAS and act.second is None):
         return None
     return _unsupported(f"PRAGMA {name} is not accepted here.")
 

@@ -101,8 +101,11 @@ class Transaction:
             raise UpstreamError("The statement rolled its own transaction back.")
         unresolved, _ = self._db.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)
         if unresolved:
+            message = "FOREIGN KEY constraint failed"
             raise UpstreamError(
-                "The database refused (run): FOREIGN KEY constraint failed at the end of the call"
+                f"The database refused (run): {message} at the end of the call",
+                code=apsw.SQLITE_CONSTRAINT_FOREIGNKEY,
+                message=message,
             )
         for name in dropped:
             shape = catalog.shape(self._desk.peek, name)

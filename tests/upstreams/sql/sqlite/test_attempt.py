@@ -497,3 +497,22 @@ async def test_the_event_loop_is_never_held_up(tmp_path: Path) -> None:
         assert done.ran.result["affected"] == 9_000
         # Generous: the machine is shared. What blocked would have taken all of the time at once.
         assert sorted(gaps)[len(gaps) // 2] < 0.02
+
+
+@pytest.mark.parametrize(
+    "sql", ["REINDEX i", "REINDEX", "ANALYZE t", "ANALYZE i", "PRAGMA user_version = -3"]
+)
+async def test_upkeep_of_the_file_comes_back_to_the_byte(tmp_path: Path, sql: str) -> None:
+    schema = "CREATE TABLE t(a, b); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1, 2), (1, 3)"
+    async with driving(tmp_path / "a.db", schema) as driver:
+        before = driver.path.read_bytes()
+        for _ in range(2):
+            done = await driver.do(sql)
+            assert driver.path.read_bytes() != before
+            steps, _ = await driver.revert(done)
+            assert [s.state for s in steps] == ["reverted"]
+            # But for the counters, by which others notice.
+            now = driver.path.read_bytes()
+            assert (now[:24] + now[44:92] + now[100:]) == (
+                before[:24] + before[44:92] + before[100:]
+            )
