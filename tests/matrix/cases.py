@@ -41,11 +41,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
+    """``refused``: what is refused on every shape."""
+
     engine: str
     versions: tuple[str, ...]
     shapes: tuple[Shape, ...]
     statements: tuple[str, ...]
     traps: tuple[Shape, ...] = ()  # of one statement each
+    refused: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Matrix:
@@ -84,7 +87,3 @@ def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:
             since=shape.get("since", 0),
             drawn=shape.get("drawn", False),
         )
-
-
-def tables() -> list[Matrix]:
-    return [load(path) for path in sorted(FOLDER.glob("*.yaml"))]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.matrix.cases import EXACT, FAILS, REFUSED, TRAP, Matrix, tables
+from tests.matrix import sqlite
+from tests.matrix.cases import EXACT, FAILS, FOLDER, REFUSED, TRAP, Matrix, load
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "matrix.md"
 
@@ -21,15 +22,24 @@ would have seen without the gateway.
 - **refused**: the call is refused before it commits, with the database unchanged.
 - –: the database itself does not accept the statement there.
 
-The tables stand in `tests/matrix/`, `tests/matrix/test_matrix.py` runs them, and
+The tables stand in `tests/matrix/`, its `test_matrix.py` and `test_sqlite.py` run them, and
 `python -m tests.matrix` writes this page from them.
+"""
+
+_SQLITE = """## SQLite
+
+Each cell is run twice: as a call that keeps row images, and as one that keeps the rollback journal,
+where the file has to come back to the byte (but for what lies in free pages). Its way back is
+rehearsed first. Where chance decides whether the database accepts it, both outcomes are given.
 """
 
 
 def render() -> str:
     parts = [_HEAD]
-    for matrix in tables():
-        parts.append(_table(matrix))
+    for path in sorted(FOLDER.glob("*.yaml")):
+        parts.append(_table(load(path)))
+    parts.append(_SQLITE)
+    parts.append(_table(sqlite.matrix()).partition("\n\n")[2])
     return "\n".join(parts)
 
 
@@ -51,4 +61,6 @@ def _table(matrix: Matrix) -> str:
         sign = " / ".join(_SIGNS[one] for one in dict.fromkeys(found))
         text = " ".join(statement.text.split()).replace("|", "\\|")
         lines.append(f"| {trap.name} | `{text}` | {sign} |")
+    if matrix.refused:
+        lines += ["", f"Refused on every shape: {', '.join(matrix.refused)}."]
     return "\n".join(lines) + "\n"
