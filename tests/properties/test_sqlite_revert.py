@@ -207,7 +207,7 @@ async def carried_out(case: Case, folder: Path) -> None:
             SEEN["no effect"] += 1
             assert rows_of(path) == before
             return
-        effective = [w for w in case.others if tried(path, w)]
+        effective = [(w, rows) for w in case.others if (rows := tried(path, w))]
         left = rows_of(path)
         steps, back = await driver.revert(done)
         if steps[0].state == "reverted":
@@ -234,20 +234,24 @@ async def acted(driver: Driver, statements: tuple[str, ...]) -> Done | None:
 
 
 def judge_reverted(
-    path: Path, alone: Path, before: dict[str, list[tuple[object, ...]]], effective: list[str]
+    path: Path,
+    alone: Path,
+    before: dict[str, list[tuple[object, ...]]],
+    effective: list[tuple[str, int]],
 ) -> None:
     if not effective:
         SEEN["exact"] += 1
         assert rows_of(path) == before
         return
-    without = [w for w in effective if tried(alone, w)]
+    without = [(w, tried(alone, w)) for w, _ in effective]
     assert foreign_key_faults(path) == []
     if without == effective:
         SEEN["reverted"] += 1
         assert visible(path) == visible(alone)
     else:
         # A write that needed what the agent did was let stand: only what it did to rows of the
-        # agent's, such as deleting them, can be without effect alone.
+        # agent's, such as deleting them, can be without effect alone, and what met a row less
+        # because the agent had removed it can have more.
         SEEN["dependent"] += 1
 
 
@@ -259,14 +263,15 @@ def visible(path: Path) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def tried(path: Path, *statements: str) -> bool:
-    """Whether every statement was carried out and changed a row; one that did not left nothing."""
-    effective = True
+def tried(path: Path, *statements: str) -> int:
+    """How many rows the statements changed. One that changed none of the visible ones, or failed,
+    left nothing and counts as none."""
+    rows = 0
     db = apsw.Connection(str(path))
     try:
         db.pragma("foreign_keys", True)
         for statement in statements:
-            before = main_rows(db)
+            before, already = main_rows(db), db.total_changes()
             db.execute("BEGIN")
             try:
                 db.execute(statement)
@@ -276,10 +281,10 @@ def tried(path: Path, *statements: str) -> bool:
                 changed = False
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-            effective = effective and changed
+            rows += (db.total_changes() - already) * changed
     finally:
         db.close()
-    return effective
+    return rows
 
 
 def main_rows(db: apsw.Connection) -> dict[str, list[tuple[object, ...]]]:

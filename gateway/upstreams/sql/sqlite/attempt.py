@@ -227,7 +227,7 @@ class SqliteAttempt:
         desk.deadline.start(limits.statement_timeout_s)
         try:
             result = execution.run(transaction.db, self._judgement, limits, self._mask)
-            return Ran(measured=transaction.measured(self._judgement.dropped), result=result)
+            return Ran(measured=transaction.measured(), result=result)
         except apsw.Error as error:
             told = explained(error, "run", stopped=desk.deadline.stopped)
             raise self._mask.error(told) from error
@@ -237,14 +237,14 @@ class SqliteAttempt:
     async def capture(self) -> Captured | Deny:
         return await self._work.capture(whole_file=self._judgement.whole_file)
 
-    async def rehearse(self, *, demanded: bool) -> Deny | None:  # noqa: ARG002 - always possible
-        return await self._work.do(self._rehearse)
+    async def rehearse(self, *, demanded: bool) -> Deny | None:
+        return await self._work.do(lambda t: self._rehearse(t, demanded))
 
-    def _rehearse(self, transaction: Transaction) -> Deny | None:
+    def _rehearse(self, transaction: Transaction, demanded: bool) -> Deny | None:
         source = self._source
         source.desk.deadline.start(source.limits.statement_timeout_s)
         try:
-            return transaction.rehearse(foreign_keys=source.foreign_keys)
+            return transaction.rehearse(demanded=demanded, foreign_keys=source.foreign_keys)
         except apsw.Error as error:
             stopped = source.desk.deadline.stopped
             raise explained(error, "rehearsal", stopped=stopped) from error

@@ -108,10 +108,27 @@ def open_reader(path: Path, *, busy_s: float, foreign_keys: bool) -> apsw.Connec
 
 
 def open_writer(path: Path, *, busy_s: float, foreign_keys: bool) -> apsw.Connection:
-    """Never spills its cache: until COMMIT the file is untouched and others can read it."""
+    """Never spills its cache, unless told to: until COMMIT the file is untouched and others can
+    read it."""
     db = _open(path, apsw.SQLITE_OPEN_READWRITE, busy_s, foreign_keys)
     db.pragma("cache_spill", False)
     return db
+
+
+def spill_from(db: apsw.Connection, size: int | None) -> None:
+    """Outside a transaction: lets changed pages go to the file before COMMIT once they take more
+    than ``size`` bytes and nobody is reading; nobody else can read then until the end."""
+    if size is None:
+        db.pragma("cache_spill", False)
+    else:
+        # Any number turns it on; the second says from how many pages on.
+        db.pragma("cache_spill", True)
+        db.pragma("cache_spill", max(1, size // int(str(db.pragma("page_size")))))
+
+
+def spilled(db: apsw.Connection) -> int:
+    """How many pages this connection ever wrote before their COMMIT."""
+    return int(db.status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)[0])
 
 
 def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Connection:

@@ -76,15 +76,22 @@ class Journals:
             return f"the database lies on a network file system ({self._remote})"
         return None
 
-    def keep(self, db: apsw.Connection, call: str, *, sync: bool = True) -> Kept | Deny:
-        """Links the journal of ``db``'s open transaction; durably, if it is the only way back."""
+    def counter(self) -> int:
+        """The file's change counter, while no transaction writes to it."""
+        with DatabaseFile(self.path) as file:
+            return file.counter()
+
+    def keep(
+        self, db: apsw.Connection, call: str, counter: int, *, sync: bool = True
+    ) -> Kept | Deny:
+        """Links the journal of ``db``'s open transaction; durably, if it is the only way back.
+        ``counter``: the file's as the transaction began."""
         why = self.keepable(db)
         if why is None and not _NAME.fullmatch(call):
             why = "the call's id cannot name a file"
         if why is not None:
             return unavailable(why)
-        with DatabaseFile(self.path) as file:
-            kept = Kept(path=self.folder / f"{call}.journal", counter=file.counter() + 1)
+        kept = Kept(path=self.folder / f"{call}.journal", counter=counter + 1)
         try:
             kept.discard()
             # The same file under a second name: COMMIT syncs it and removes only its own name.
@@ -95,15 +102,13 @@ class Journals:
             return unavailable(f"its journal cannot be kept ({error.strerror})")
         return kept
 
-    def extend(self, db: apsw.Connection, call: str) -> Kept | None:
+    def extend(self, db: apsw.Connection, call: str, counter: int) -> Kept | None:
         """Links the journal of a call that has row images too, where the call before it can only
         be taken back as a whole file: so both can come back together. ``None`` where there is no
         use in it, or no way."""
-        with DatabaseFile(self.path) as file:
-            useful = self._tail == file.counter()
-        if not useful or self._chained > _CHAIN or self.keepable(db) is not None:
+        if self._tail != counter or self._chained > _CHAIN or self.keepable(db) is not None:
             return None
-        kept = self.keep(db, call, sync=False)
+        kept = self.keep(db, call, counter, sync=False)
         return None if isinstance(kept, Deny) else kept
 
     def landed(self, kept: Kept | None, *, rowwise: bool) -> None:

@@ -3,7 +3,6 @@ own format (the "rollback journal" section of the file format)."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 import struct
@@ -39,10 +38,21 @@ class Pages:
     images: Mapping[int, bytes]
 
 
-class _Mapped(Mapping[int, bytes]):
-    """Pages in a file that is mapped, not read: a journal can be as large as its database."""
+class _File:
+    """Bytes at places of a file, which is closed when nobody needs them any more."""
 
-    def __init__(self, data: mmap.mmap, size: int) -> None:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, at: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, at)
+
+
+class _Kept(Mapping[int, bytes]):
+    """Pages in a journal, read one by one: it can be as large as its database."""
+
+    def __init__(self, data: _File, size: int) -> None:
         self._data = data
         self._size = size
         self._places: dict[int, int] = {}
@@ -51,8 +61,7 @@ class _Mapped(Mapping[int, bytes]):
         self._places.setdefault(number, at)  # the first image is the oldest
 
     def __getitem__(self, number: int) -> bytes:
-        at = self._places[number]
-        return self._data[at : at + self._size]
+        return self._data.read(self._places[number], self._size)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._places)
@@ -65,14 +74,14 @@ def read_journal(path: Path, *, growing: bool = False) -> Pages:
     """``growing``: of a transaction that is still open, whose last header is not filled in yet and
     whose first page may come only with COMMIT.
     Raises ``JournalDamaged`` and ``OSError``."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size < _HEADER.size:
-            raise JournalDamaged("it is empty")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    images = _Mapped(data, 0)
+    data = _File(path)
+    if data.size < _HEADER.size:
+        raise JournalDamaged("it is empty")
+    images = _Kept(data, 0)
     at, size, count, step = 0, 0, 0, _SECTOR
-    while at + _HEADER.size <= len(data):
-        magic, records, nonce, pages, sector, page_size = _HEADER.unpack_from(data, at)
+    while at + _HEADER.size <= data.size:
+        header = _HEADER.unpack(data.read(at, _HEADER.size))
+        magic, records, nonce, pages, sector, page_size = header
         unsynced = growing and magic == _NOT_YET and not records and page_size
         if magic != _MAGIC and not unsynced:
             break
@@ -80,9 +89,9 @@ def read_journal(path: Path, *, growing: bool = False) -> Pages:
             size, count = page_size or 0, pages
             if size < 512 or sector < 32:
                 raise JournalDamaged("its header is not whole")
-            step, images = sector, _Mapped(data, size)
+            step, images = sector, _Kept(data, size)
         start = at + step
-        whole = (len(data) - start) // (size + 8)
+        whole = (data.size - start) // (size + 8)
         records = whole if records == _UNCOUNTED or unsynced else records
         if records > whole:
             raise JournalDamaged("it ends too early")
@@ -95,19 +104,19 @@ def read_journal(path: Path, *, growing: bool = False) -> Pages:
 
 
 def _records(
-    data: mmap.mmap, start: int, records: int, size: int, nonce: int
+    data: _File, start: int, records: int, size: int, nonce: int
 ) -> Iterator[tuple[int, int]]:
     """Number and place of each page."""
     for index in range(records):
         at = start + index * (size + 8)
-        image = data[at + 4 : at + 4 + size]
-        if _NUMBER.unpack_from(data, at + 4 + size)[0] != _checksum(image, nonce):
+        record = data.read(at, size + 8)
+        if _NUMBER.unpack_from(record, 4 + size)[0] != _checksum(record[4 : 4 + size], nonce):
             raise JournalDamaged("a page does not have its checksum")
-        yield _NUMBER.unpack_from(data, at)[0], at + 4
+        yield _NUMBER.unpack_from(record)[0], at + 4
 
 
 def _checksum(image: bytes, nonce: int) -> int:
-    return (nonce + sum(image[i] for i in range(len(image) - 200, 0, -200))) & 0xFFFFFFFF
+    return (nonce + sum(image[len(image) - 200 : 0 : -200])) & 0xFFFFFFFF
 
 
 def write_journal(path: Path, pages: Pages) -> None:

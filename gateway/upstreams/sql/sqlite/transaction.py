@@ -14,9 +14,10 @@ from gateway.errors import UpstreamError
 from gateway.interfaces import Captured
 from gateway.model import Deny, Json, Measured, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.rehearsed import cannot
 from gateway.upstreams.sql.sqlite import catalog, images, receipts, rehearsal
 from gateway.upstreams.sql.sqlite.catalog import Shape
-from gateway.upstreams.sql.sqlite.connections import Deadline, explained
+from gateway.upstreams.sql.sqlite.connections import Deadline, explained, spill_from, spilled
 from gateway.upstreams.sql.sqlite.facts import Judgement, Sole
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
@@ -52,6 +53,9 @@ class Transaction:
         self._limits = limits
         self._upstream = upstream
         self._kept: Kept | None = None
+        self._counter = 0
+        self._spilled = 0
+        self._lost: dict[str, int] = {}
         self._sequence: dict[str, int] = {}
         self._undo: Undo | None = None
         self._rowwise = False
@@ -72,19 +76,29 @@ class Transaction:
                 reason="undo.unavailable",
             )
         try:
+            pages = self._desk.journals.keepable(self._db) is None
+            # Once some went to the file, the second connection cannot read what stood there: then
+            # pages are the only way back. The engine takes this in only between transactions.
+            spill_from(self._db, self._limits.max_page_bytes if pages else None)
             self._db.execute("BEGIN IMMEDIATE")
             keyed = _without_rowid(self._db)
             self._sequence = _sequence(self._db)
-            self.recorder = self._recorder(keyed, judgement)
+            self._counter = self._desk.journals.counter()
+            self._spilled = spilled(self._db)
+            # Now, as it may not be possible later.
+            self._lost = self._counted(() if judgement is None else judgement.dropped)
+            self.recorder = self._recorder(keyed, judgement, pages)
         except apsw.Error as error:
             self.rollback()
             raise explained(error, "begin") from error
         self.recorder.start()
 
-    def _recorder(self, keyed: Mapping[str, Shape], judgement: Judgement | None) -> Recorder:
+    def _recorder(
+        self, keyed: Mapping[str, Shape], judgement: Judgement | None, pages: bool
+    ) -> Recorder:
         sole = None if judgement is None else judgement.sole
         most, follow = self._most, True
-        if self._desk.journals.keepable(self._db) is None:
+        if pages:
             most = min(most, self._limits.row_images)
             follow = sole is None or not self._surely_over(sole, most)
         return Recorder(self._db, keyed, max_rows=most, sole=sole, follow=follow)
@@ -94,8 +108,12 @@ class Transaction:
         then nothing has to watch, and the engine may empty the table in one go."""
         return sole.every and count(self._desk.peek, sole.table, most=most + 1) > most
 
-    def measured(self, dropped: Iterable[str] = ()) -> Measured:
-        """The rows of ``dropped`` tables count as deleted. Also shows, before COMMIT would, that
+    def _counted(self, tables: Iterable[str]) -> dict[str, int]:
+        shapes = (catalog.shape(self._desk.peek, name) for name in tables)
+        return {s.name: count(self._desk.peek, s.name) for s in shapes if s is not None}
+
+    def measured(self) -> Measured:
+        """The rows of dropped tables count as deleted. Also shows, before COMMIT would, that
         deferred constraints hold."""
         if not self._db.in_transaction:
             raise UpstreamError("The statement rolled its own transaction back.")
@@ -107,10 +125,8 @@ class Transaction:
                 code=apsw.SQLITE_CONSTRAINT_FOREIGNKEY,
                 message=message,
             )
-        for name in dropped:
-            shape = catalog.shape(self._desk.peek, name)
-            if shape is not None:
-                self.recorder.lost(shape.name, count(self._desk.peek, shape.name))
+        for name, rows in self._lost.items():
+            self.recorder.lost(name, rows)
         return self.recorder.measured()
 
     def capture(self, at: datetime, *, whole_file: bool) -> Captured | Deny:
@@ -118,16 +134,16 @@ class Transaction:
         cannot be told apart, so that only the kept journal takes it back."""
         self.recorder.stop()
         why: Deny | None = None
-        if not whole_file and not self.recorder.overflowed:
+        if not whole_file and not self.recorder.overflowed and not self.spilled:
             packed = self._packed()
             if isinstance(packed, Packed):
                 receipts.write(self._db, self._call, at)
-                self._kept = self._desk.journals.extend(self._db, self._call)
+                self._kept = self._desk.journals.extend(self._db, self._call, self._counter)
                 self._rowwise = True
                 return self._captured(packed)
             why = packed
         receipts.write(self._db, self._call, at)
-        kept = self._desk.journals.keep(self._db, self._call)
+        kept = self._desk.journals.keep(self._db, self._call, self._counter)
         if isinstance(kept, Deny):
             return why or kept
         self._kept = kept
@@ -156,9 +172,19 @@ class Transaction:
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
 
-    def rehearse(self, *, foreign_keys: bool) -> Deny | None:
+    @property
+    def spilled(self) -> bool:
+        """Whether the file holds some of the transaction's pages already."""
+        return spilled(self._db) != self._spilled
+
+    def rehearse(self, *, demanded: bool, foreign_keys: bool) -> Deny | None:
         """See ``Rehearsing``, after ``capture``. Raises ``apsw.Error``."""
         assert self._undo is not None
+        if self.spilled:
+            why = (
+                "it changes more pages than are held in memory, so the file is no longer as before"
+            )
+            return cannot(why) if demanded else None
         if not self._rowwise and self._kept is not None:
             with DatabaseFile(self._desk.journals.path) as file:
                 return rehearsal.of_journal(file, self._kept)

@@ -31,8 +31,8 @@ def test_only_a_synced_journal_that_is_deleted_is_kept(
     db.execute(f"CREATE TABLE t(a); PRAGMA {pragma}")
     journals = Journals(tmp_path / "a.db", tmp_path)
     db.execute("BEGIN IMMEDIATE; INSERT INTO t VALUES(1)")
-    assert isinstance(journals.keep(db, "call"), Deny) is not keepable
-    assert isinstance(journals.keep(db, "../call"), Deny)
+    assert isinstance(journals.keep(db, "call", 1), Deny) is not keepable
+    assert isinstance(journals.keep(db, "../call", 1), Deny)
     db.execute("ROLLBACK")
     db.close()
 
@@ -58,7 +58,7 @@ def test_no_journal_is_kept_where_it_must_not_lie_unencrypted(tmp_path: Path) ->
     db.execute("CREATE TABLE t(a)")
     journals = Journals(tmp_path / "a.db", tmp_path, plain=False)
     db.execute("BEGIN IMMEDIATE; INSERT INTO t VALUES(1)")
-    refused = journals.keep(db, "call")
+    refused = journals.keep(db, "call", 1)
     assert isinstance(refused, Deny)
     assert "unencrypted" in refused.detail
     assert not (tmp_path / "call.journal").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -10,7 +11,8 @@ import pytest
 
 from gateway.model import Deny, EffectState, OnConflict, Permit, Reversibility
 from gateway.upstreams.sql.limits import SqlLimits
-from tests.upstreams.sql.sqlite.driving import Driver, call_of, change, driving, rows_of
+from gateway.upstreams.sql.sqlite.pages import DatabaseFile
+from tests.upstreams.sql.sqlite.driving import Done, Driver, call_of, change, driving, rows_of
 
 SCHEMA = """
 CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT UNIQUE, n);
@@ -367,3 +369,70 @@ async def test_a_dropped_tables_rows_are_measured(tmp_path: Path) -> None:
         measured = done.ran.measured
         assert measured.as_json()["tables"]["main.c"]["deleted"] == 300
         assert measured.share == 1.0
+
+
+WIDE = (
+    "CREATE TABLE wide(id INTEGER PRIMARY KEY, v NOT NULL); CREATE INDEX wide_v ON wide(v);"
+    "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 30000)"
+    " INSERT INTO wide SELECT i, hex(randomblob(60)) FROM g"
+)
+SPILLING = SqlLimits(lock_timeout_s=0.2, max_page_bytes=4096)
+
+
+def raw(path: Path) -> bytes:
+    """Read as SQLite reads: opening the file in this process would drop the locks on it."""
+    with DatabaseFile(path) as file:
+        size = file.page_size()
+        return b"".join(file.page(n, size) for n in range(1, file.count(size) + 1))
+
+
+@pytest.mark.parametrize(
+    ("sql", "row_images"),
+    [
+        ("UPDATE wide SET v = v || 'x' WHERE id > 5", 100),
+        ("UPDATE wide SET v = v || 'x' WHERE id > 5", 50_000),
+        ("DELETE FROM wide WHERE id % 2", 0),
+        ("UPDATE wide SET v = 'x' || v; DROP TABLE wide", 0),
+        ("INSERT INTO wide(v) SELECT v || 'y' FROM wide", 0),
+    ],
+)
+async def test_more_pages_than_memory_is_for_go_to_the_file_and_come_back(
+    tmp_path: Path, sql: str, row_images: int
+) -> None:
+    limits = replace(SPILLING, row_images=row_images)
+    async with driving(tmp_path / "a.db", WIDE, limits=limits) as driver:
+        before, bytes_before = rows_of(driver.path), raw(driver.path)
+        action = await driver.judged(sql)
+        call = call_of(driver.number, sql)
+        async with driver.upstream.attempt(call, action) as attempt:
+            ran = await attempt.run()
+            assert raw(driver.path) != bytes_before, "nothing went to the file"
+            captured = await attempt.capture()
+            assert not isinstance(captured, Deny), captured
+            assert not captured.undo.manifest["rowwise"]
+            refusal = await attempt.rehearse(demanded=True)
+            assert refusal is not None
+            assert refusal.reason == "undo.unavailable"
+            assert await attempt.rehearse(demanded=False) is None
+            outcome = await attempt.commit(Permit.issue(call.id, 1))
+        assert ran.measured.tables["main.wide"].total >= 15_000
+        assert rows_of(driver.path) != before
+        done = Done(call, action, ran, captured.undo, outcome)
+        steps, again = await driver.revert(done)
+        assert [s.state for s in steps] == ["reverted"]
+        assert again is not None
+        assert rows_of(driver.path) == before
+        steps, _ = await driver.revert(again)
+        assert rows_of(driver.path) != before
+
+
+async def test_pages_that_went_to_the_file_go_with_a_call_that_is_left(tmp_path: Path) -> None:
+    async with driving(tmp_path / "a.db", WIDE, limits=SPILLING) as driver:
+        before = raw(driver.path)
+        action = await driver.judged("UPDATE wide SET v = v || 'x'")
+        async with driver.upstream.attempt(call_of(driver.number, ""), action) as attempt:
+            await attempt.run()
+            assert raw(driver.path) != before
+            await attempt.capture()
+        assert raw(driver.path) == before
+        assert not list(driver.folder.iterdir())
