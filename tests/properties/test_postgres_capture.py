@@ -1,6 +1,7 @@
 """Captured images among concurrent writers, against an independent row-trigger log.
 
-``HOLDFAST_CASES`` sets the number of agents' transactions.
+``HOLDFAST_CASES`` sets the number of agents' transactions that are compared; those that met a lock
+or a foreign key of another writer come on top.
 """
 
 from __future__ import annotations
@@ -90,11 +91,14 @@ async def test_captures_among_other_writers_match_an_independent_log(case: Case)
     with ThreadPoolExecutor(3) as pool:
         writers = [pool.submit(_write, url, seed, stop) for seed in range(3)]
         try:
-            checked = sum([await _agrees_with_log(case, choose) for _ in range(CALLS)])
+            checked = tried = 0
+            while checked < CALLS and tried < CALLS * 10:
+                checked += await _agrees_with_log(case, choose)
+                tried += 1
         finally:
             stop.set()
         assert all(writer.result() > 0 for writer in writers)
-    assert checked >= CALLS // 3
+    assert checked == CALLS
 
 
 async def _agrees_with_log(case: Case, choose: random.Random) -> int:

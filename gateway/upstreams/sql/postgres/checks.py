@@ -6,6 +6,7 @@ import psycopg
 
 from gateway.model import Finding
 from gateway.upstreams.sql.postgres import imageplace, signing
+from gateway.upstreams.sql.postgres.grants import Logins
 from gateway.upstreams.sql.postgres.session import Session
 
 OLDEST = 130000
@@ -107,11 +108,10 @@ async def hidden_findings(agents: Session, capture: Session, about: str) -> list
     return [Finding(level="warning", about=about, message=message)]
 
 
-async def images_findings(
-    capture: Session, about: str, schema: str | None, agents: str
-) -> list[Finding]:
-    """``schema``: where images of this source are configured to lie in its own database."""
-    why = None if schema is None else await imageplace.unfit(capture, schema, agents)
+async def images_findings(capture: Session, about: str, logins: Logins) -> list[Finding]:
+    """What stands against keeping images in the database itself, where that is configured."""
+    schema = logins.images_schema
+    why = None if schema is None else await imageplace.unfit(capture, schema, logins.agents)
     if why is None:
         return []
     message = f"The schema {schema} cannot hold images: {why}. Writes with large images fail."

@@ -107,9 +107,9 @@ class PostgresUpstream:
         statement, lock = self._limits.statement_timeout_s, self._limits.lock_timeout_s
         agents = Timeouts(statement=statement, lock=lock, idle=statement + _THINKING_S)
         gateway = replace(agents, statement=max(statement, _CAPTURE_S), lock=_CAPTURE_LOCK_S)
-        self._urls = (url, capture_url)
+        self._url = capture_url or url
         self._logins = Logins.of(url, capture_url, images_schema)
-        own = capture_url or url
+        own = self._url
         # Separate pools: a capture never waits for a connection that an attempt holds.
         self._agents = Pool(name, url, size=_AGENTS, timeouts=agents, search_path=None)
         self._peers = Pool(name, own, size=_AGENTS, timeouts=gateway, search_path="", agents=False)
@@ -152,8 +152,7 @@ class PostgresUpstream:
                 async with self._peers.session() as peer:
                     findings += await checks.capture_findings(peer, about)
                     findings += await checks.hidden_findings(session, peer, about)
-                    schema, agents = self._logins.images_schema, self._logins.agents
-                    findings += await checks.images_findings(peer, about, schema, agents)
+                    findings += await checks.images_findings(peer, about, self._logins)
         except UpstreamError as error:
             return [Finding(level="error", about=about, message=error.detail)]
         except psycopg.Error as error:
@@ -167,9 +166,8 @@ class PostgresUpstream:
     async def prepare(
         self, *, apply: bool, include: frozenset[str], admin_url: str | None
     ) -> list[Piece]:
-        url, capture_url = self._urls
         return await granting.prepared(
-            admin_url or capture_url or url,
+            admin_url or self._url,
             self._logins,
             apply=apply,
             include=include,

@@ -253,6 +253,13 @@ TRAPS = [
          "CREATE UNIQUE INDEX ON t(lower(s)) WHERE live;"
          "INSERT INTO t VALUES (1, 'A', true), (2, 'a', false)",
          ("UPDATE t SET live = false WHERE id = 1", "UPDATE t SET live = true WHERE id = 2")),
+    Trap("code that is put together while it runs", _PLAIN,
+         ("DO $$ BEGIN EXECUTE 'DELETE FROM ' || 't WHERE id < 5'; UPDATE u SET v = 'x'; END $$",)),
+    Trap("prepared by name", _PLAIN, ("PREPARE p(int) AS DELETE FROM t WHERE id < $1",
+                                      "EXECUTE p(4)", "EXECUTE p(7)", "DEALLOCATE p")),
+    Trap("cursor", _PLAIN, ("DECLARE c CURSOR FOR SELECT * FROM t ORDER BY id FOR UPDATE",
+                            "FETCH 2 FROM c", "DELETE FROM t WHERE CURRENT OF c", "MOVE 3 FROM c",
+                            "UPDATE t SET v = 'at' WHERE CURRENT OF c", "CLOSE c")),
     Trap("exclusion constraint",
          "CREATE TABLE t(id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&));"
          "INSERT INTO t VALUES (1, '[1,5)'), (2, '[5,9)')",

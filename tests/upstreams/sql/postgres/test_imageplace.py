@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ from gateway.store.sealing import Keys
 from gateway.store.shelves import FolderShelf
 from gateway.upstreams.sql.postgres import imageplace
 from gateway.upstreams.sql.postgres.checks import images_findings
+from gateway.upstreams.sql.postgres.grants import Logins
 from gateway.upstreams.sql.postgres.imageplace import TableShelf
 from tests.fixtures.postgres_case import Case
 
@@ -133,9 +135,10 @@ async def test_a_place_that_agents_could_reach_holds_no_images(
         with pytest.raises(OSError, match=said):
             shelf.slot()
         async with there.peers.session() as session:
-            [finding] = await images_findings(session, "source app", SCHEMA, "agent")
+            asked = Logins.of("postgresql://agent@h/d", "postgresql://k@h/d", SCHEMA)
+            [finding] = await images_findings(session, "source app", asked)
             assert said in finding.message
-            assert await images_findings(session, "source app", None, "agent") == []
+            assert await images_findings(session, "x", replace(asked, images_schema=None)) == []
     finally:
         there.admin.execute("ALTER ROLE agent NOSUPERUSER")
         there.admin.execute("REVOKE pg_read_all_data, pg_write_all_data, postgres FROM agent")
