@@ -45,6 +45,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.surfaces.uploads import Shelf
 from gateway.telemetry import Telemetry
 from gateway.upstreams.mcp.upstream import McpUpstream
+from gateway.upstreams.remote.pool import Lookup, look_up
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql.upstream import MariadbUpstream
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
@@ -94,8 +95,15 @@ class Parts:
         return {**self.sources, **self.tools, **self.servers}
 
 
-def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_probe) -> Parts:
-    """Makes every part and gives it its collaborators. Opens and connects nothing."""
+def assemble(
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    probe: Probe = no_probe,
+    lookup: Lookup = look_up,
+) -> Parts:
+    """Makes every part and gives it its collaborators. Opens and connects nothing. ``lookup``
+    finds the addresses of HTTP tools."""
     clock = clock or SystemClock()
     timing, policy = _timing(config), _policy(config)
     images = images_of(config.snapshots, clock, config.sources)
@@ -108,7 +116,7 @@ def assemble(config: Config, *, clock: Clock | None = None, probe: Probe = no_pr
     sources = _sources(config, images, clock, probe)
     remains.know(sources)
     shelf = Shelf(config.server.max_upload_bytes)
-    tools = http_tools(config, clock, shelf.find, probe)
+    tools = http_tools(config, clock, shelf.find, probe, lookup)
     servers = mcp_upstreams(config, store, clock, probe)
     targets = {**sources, **tools, **servers}
     windows = Windows([_window(w) for w in config.freezes])

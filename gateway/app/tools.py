@@ -14,10 +14,15 @@ from gateway.upstreams.http.routes import compile_routes
 from gateway.upstreams.http.transport import Find, nothing_kept
 from gateway.upstreams.http.upstream import HttpUpstream
 from gateway.upstreams.remote.plan import Retry
+from gateway.upstreams.remote.pool import Lookup, look_up
 
 
 def http_tools(
-    config: Config, clock: Clock, find: Find = nothing_kept, probe: Probe = no_probe
+    config: Config,
+    clock: Clock,
+    find: Find = nothing_kept,
+    probe: Probe = no_probe,
+    lookup: Lookup = look_up,
 ) -> Mapping[str, HttpUpstream]:
     """``find`` knows the bodies of calls that wait for a person. Raises ``ConfigInvalid`` with
     every fault of every route."""
@@ -28,7 +33,13 @@ def http_tools(
         table, wrong = compile_routes(declared.routes)
         faults += [(("tools", name, "routes", *at), message) for at, message in wrong]
         made[name] = HttpUpstream(
-            declared, table, clock=clock, lease_s=config.limits.lease_s, find=find, probe=probe
+            declared,
+            table,
+            clock=clock,
+            lease_s=config.limits.lease_s,
+            find=find,
+            lookup=lookup,
+            probe=probe,
         )
     if faults:
         raise config.invalid(faults)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import http
+from collections import Counter
 from typing import Any
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.model import Deny
 from gateway.surfaces.framing import METHODS, Fault, Framing
 from gateway.surfaces.problems import problem
 
+log = structlog.get_logger("holdfast")
+# From here on only every power of two.
+_LOGGED = 16
 # Seconds in which what was still on its way is thrown away, so that the answer is not lost with it.
 LINGER_S = 2.0
 # Connections beyond the limit, on which only health and the admin side are answered.
@@ -20,11 +25,31 @@ _RESERVED = ("/healthz", "/readyz", "/metrics", "/admin/")
 _REASONS = {413: "too_large", 408: "deadline"}
 
 
+class Refused:
+    """How many requests the strict reader refused, by status; each of the first few is logged,
+    later ones ever more seldom, so that nobody floods the log."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def note(self, status: int, why: str) -> None:
+        self.counts[status] += 1
+        number = self.counts.total()
+        if number <= _LOGGED or number & (number - 1) == 0:
+            log.warning("http.refused", status=status, why=why, refused=number)
+
+    def tell(self) -> None:
+        """Once, at the end."""
+        counted = {str(status): count for status, count in sorted(self.counts.items())}
+        log.info("http.refused_in_all", refused=self.counts.total(), by_status=counted)
+
+
 class StrictProtocol(HttpToolsProtocol):
     """Every refusal of its own is a problem document and ends the connection; in the right order,
     where earlier requests are still being answered."""
 
     head_s = 10.0
+    refused = Refused()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -38,6 +63,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_made(_Gentle(transport, self))  # type: ignore[arg-type]
         limit = self.limit_concurrency
         if limit is not None and len(self.connections) > limit + RESERVE:
+            self.refused.note(503, "too many connections")
             self._refuse(_answer(_too_many()))
             return
         self._await_head()
@@ -57,6 +83,7 @@ class StrictProtocol(HttpToolsProtocol):
         if plain:
             super().data_received(plain)
         if fault is not None:
+            self.refused.note(fault.status, fault.why)
             self._refuse(_answer_to(fault))
         elif self._framing.within_head:
             self._await_head()
@@ -86,6 +113,7 @@ class StrictProtocol(HttpToolsProtocol):
             self._end(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
+        self.refused.note(400, msg)
         self._refuse(_answer(Deny(reason="malformed", detail=msg)))
 
     # --- deadlines ------------------------------------------------------------------------
@@ -101,6 +129,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._waiting = None
+        self.refused.note(408, "it did not arrive in time")
         self._refuse(_answer(Deny(reason="deadline", detail="The request did not arrive in time.")))
 
     # --- ends -----------------------------------------------------------------------------
@@ -184,6 +213,6 @@ async def _overloaded(scope: Any, receive: Any, send: Any) -> None:
     await problem(_too_many(), headers={"Connection": "close"})(scope, receive, send)
 
 
-def protocol(head_s: float) -> type[StrictProtocol]:
-    """With its own deadline for the head of a request, in seconds."""
-    return type("Protocol", (StrictProtocol,), {"head_s": head_s})
+def protocol(head_s: float, refused: Refused) -> type[StrictProtocol]:
+    """With its own deadline for the head of a request, in seconds, and its own count."""
+    return type("Protocol", (StrictProtocol,), {"head_s": head_s, "refused": refused})

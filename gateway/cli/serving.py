@@ -18,7 +18,7 @@ import uvicorn
 from gateway.cli.arguments import CONFIG, ConfigFile
 from gateway.cli.display import Printer
 from gateway.cli.logs import log_to_standard_error
-from gateway.cli.protocol import protocol
+from gateway.cli.protocol import Refused, protocol
 from gateway.cli.remote import Failed, Usage
 from gateway.cli.shell import shell_of
 from gateway.config import (
@@ -82,6 +82,7 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
     from gateway.app import application, opened
 
     settings = parts.config.server
+    refused = Refused()
     # Opened here and not in uvicorn's lifespan, which would log a failure and lose it.
     async with opened(parts):
         # What is there now stays; looking through it again and again is a tenth of a busy gateway.
@@ -91,7 +92,7 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
         server = _Server(
             uvicorn.Config(
                 application(parts),
-                http=protocol(settings.header_deadline_s),
+                http=protocol(settings.header_deadline_s, refused),
                 ws="none",
                 loop="none",
                 lifespan="off",
@@ -106,6 +107,7 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
         )
         with suppress(_Stopped):
             await server.serve(sockets=[listening])
+        refused.tell()
 
 
 # Objects that may be added before the collector looks for cycles: those of some dozen calls.

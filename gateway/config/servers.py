@@ -10,8 +10,8 @@ from gateway.config.shape import Settings
 from gateway.config.values import (
     BlankIsNone,
     Duration,
-    HttpUrl,
     Seconds,
+    ServerUrl,
     parse_duration,
 )
 
@@ -100,7 +100,7 @@ class McpServerSettings(Settings):
     """Environment of the program, beside PATH, HOME and the like. Nothing else is passed on."""
     cwd: Annotated[str | None, BlankIsNone] = None
     """The folder that the program is started in."""
-    url: Annotated[HttpUrl | None, BlankIsNone] = None
+    url: Annotated[ServerUrl | None, BlankIsNone] = None
     """The address of a server that runs elsewhere."""
     headers: dict[Annotated[str, StringConstraints(pattern=_HEADER)], SecretStr] = Field(
         default_factory=dict

@@ -221,6 +221,11 @@ def _tool_url(text: str) -> str:
     return text
 
 
+def _mcp_url(text: str) -> str:
+    """As a tool's, but for a query, which servers take keys in."""
+    return _tool_url(text.partition("?")[0]) and text
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     if re.fullmatch(r"[\x20-\x7e]*", value.get_secret_value()) is None:
         raise ValueError("a header is one line of printable ASCII characters")
@@ -228,6 +233,7 @@ def _header_value(value: SecretStr) -> SecretStr:
 
 
 ToolUrl = Annotated[str, AfterValidator(_tool_url)]
+ServerUrl = Annotated[str, AfterValidator(_mcp_url)]
 Headers = dict[
     Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")],
     Annotated[SecretStr, AfterValidator(_header_value)],

@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fixtures.canary import FINE, Canary, Seen, canary, say
+from tests.fixtures.canary import Canary, Seen, canary, say
+from tests.fixtures.http.egress import answer
 from tests.fixtures.options import size
 from tests.fixtures.serving import AGENT, ROOT, Served
 from tests.fixtures.tooled import TOOL_TOKEN, tooled
@@ -69,11 +70,6 @@ def resident_kb(gateway: Served) -> int:
         pytest.skip("the memory of a process is read from /proc")
     [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1])
-
-
-def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
 
 
 # --- streams --------------------------------------------------------------------------------
@@ -195,62 +191,6 @@ def test_an_agent_gets_status_headers_and_body(bird: Canary, agent: httpx.Client
     seen = bird.seen[-1]
     assert seen.header("x-tool-token") == TOOL_TOKEN
     assert AGENT.encode() not in seen.head
-
-
-HOSTILE = {
-    "51 a redirect inside": (answer(b"", "Location: http://169.254.169.254/", status="302 F"), 302),
-    "60 CL and TE": (
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 502,
-    ),
-    "60 a line feed in a header": (b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b=c\r\n\r\n", 502),
-    "60 status 999": (b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", 502),
-    "60 a flood of 100": (b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + FINE, 502),
-    "60 some 100": (b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + FINE, 200),
-    "60 204 with a body": (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi", 204),
-    "60 a hop": (answer(b"", "Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: a"), 200),
-    "61 headers for browsers": (
-        answer(
-            b"",
-            "Set-Cookie: a=b",
-            "Access-Control-Allow-Origin: *",
-            'Clear-Site-Data: "*"',
-            "Refresh: 0;url=http://evil",
-        ),
-        200,
-    ),
-    "59 a head of 200 KB": (answer(b"", "X-A: " + "a" * 200_000), 502),
-}  # fmt: skip
-NOT_RELAYED = {
-    "set-cookie", "access-control-allow-origin", "clear-site-data", "refresh", "x-hop",
-    "keep-alive", "connection", "transfer-encoding",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_answer_is_tamed(what: str, bird: Canary, agent: httpx.Client) -> None:
-    raw, status = HOSTILE[what]
-    bird.scripts["/hostile"] = say(raw, close=True)
-    before = len(bird.seen)
-    response = agent.get("/http/crm/hostile")
-    assert response.status_code == status, response.text
-    assert not NOT_RELAYED & set(response.headers)
-    assert {seen.line for seen in bird.seen[before:]} == {b"GET /hostile HTTP/1.1"}
-    assert agent.get("/http/crm/a").status_code == 200  # also closes the circuit again
-    if status == 502:
-        assert response.json()["reason"] == "upstream.failed"
-        assert response.json()["effect"] == "none"
-
-
-def test_bearer_tokens_do_not_go_on_and_others_do_not_come_in(
-    gateway: Served, bird: Canary
-) -> None:
-    """58"""
-    before = len(bird.seen)
-    with httpx.Client(base_url=gateway.url, trust_env=False) as client:
-        stranger = client.get("/http/crm/a", headers={"Authorization": "Bearer another-audience"})
-        in_query = client.get(f"/http/crm/a?access_token={AGENT}")
-    assert (stranger.status_code, in_query.status_code) == (401, 400)
-    assert len(bird.seen) == before
 
 
 def test_a_tool_that_is_away_is_said_and_stops_nobody_else(agent: httpx.Client) -> None:

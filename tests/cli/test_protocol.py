@@ -8,20 +8,23 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from gateway.cli.protocol import RESERVE, protocol
+from gateway.cli.protocol import RESERVE, Refused, protocol
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @asynccontextmanager
-async def listening(*, limit: int | None = None) -> AsyncIterator[int]:
+async def listening(
+    *, limit: int | None = None, refused: Refused | None = None
+) -> AsyncIterator[int]:
     server = uvicorn.Server(
         uvicorn.Config(
             PlainTextResponse("fine"),
-            http=protocol(0.3),
+            http=protocol(0.3, refused or Refused()),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -120,3 +123,20 @@ async def test_refusals_come_after_the_answers_that_are_due() -> None:
             b"400",
         ]
         writer.close()
+
+
+async def test_what_is_refused_is_counted_by_status_and_logged_ever_more_seldom() -> None:
+    refused = Refused()
+    with structlog.testing.capture_logs() as logged:
+        async with listening(refused=refused) as port:
+            for _ in range(3):
+                await answer(port, b"nonsense\r\n\r\n")
+            await answer(port, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n")
+            assert (await answer(port, REQUEST))[0] == 200
+        assert refused.counts == {400: 3, 505: 1}
+        for _ in range(96):
+            refused.note(400, "again")
+        refused.tell()
+    noted = [entry["refused"] for entry in logged if entry["event"] == "http.refused"]
+    assert noted == [*range(1, 17), 32, 64]
+    assert logged[-1]["by_status"] == {"400": 99, "505": 1}

@@ -9,7 +9,7 @@ from gateway.errors import HoldfastError, UpstreamError
 from gateway.interfaces.mcp import INVALID_PARAMS, REFUSED, McpFault
 from gateway.lifecycle import State
 from gateway.model import Call, Deny, EffectState, Json, Reply, Reversibility, Surface
-from gateway.surfaces.mcp.exchange import Exchange
+from gateway.surfaces.mcp.exchange import Exchange, is_page
 from gateway.surfaces.problems import problem_document, reason_of
 from gateway.surfaces.views import time_json
 from gateway.surfaces.visit import Visit
@@ -79,11 +79,18 @@ def answer_of(reply: Reply, *, tool: bool) -> dict[str, Json]:
     said = recorded.get("mcp")
     if isinstance(said, dict) and isinstance(said.get("error"), dict):
         error = said["error"]
-        raise McpFault(error["code"], error["message"], error.get("data"))
+        raise McpFault(error["code"], error["message"], _told(error.get("data")))
     if isinstance(said, dict) and isinstance(said.get("result"), dict):
         return _with_outcome(dict(said["result"]), reply, tool=tool)
     refusal = reply.outcome.refusal or _by_state(reply)
     return _refused(refusal, reply.call, reply.effect, tool=tool)
+
+
+def _told(data: Json) -> Json:
+    """The particulars of a server's error, unless they send people where no page is."""
+    asked = data.get("elicitations") if isinstance(data, dict) else None
+    urls = [each.get("url") for each in asked or () if isinstance(each, dict)]
+    return data if all(is_page(url) for url in urls if url is not None) else None
 
 
 def _by_state(reply: Reply) -> Deny:

@@ -7,7 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from gateway.interfaces.mcp import INTERRUPTED, METHOD_NOT_FOUND, Client, McpFault
+from gateway.interfaces.mcp import (
+    INTERRUPTED,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    Client,
+    McpFault,
+)
 from gateway.model import Json
 
 MOST_WAITING = 1000
@@ -19,6 +25,11 @@ _NEEDS = {
 }
 # Sends requests to the client and gives its answers by key.
 Asker = Callable[[Mapping[str, Json]], Awaitable[Mapping[str, Json]]]
+
+
+def is_page(address: Json) -> bool:
+    """Whether a person may be sent there: the web, no script and no file."""
+    return isinstance(address, str) and address.lower().startswith(("https://", "http://"))
 
 
 class Exchange:
@@ -88,6 +99,9 @@ class Exchange:
         needed = _NEEDS.get(str(method))
         if needed is None or needed not in self._client.capabilities:
             raise McpFault(METHOD_NOT_FOUND, f"The client does not answer {str(method)[:64]}.")
+        params = request.get("params")
+        if isinstance(params, dict) and "url" in params and not is_page(params["url"]):
+            raise McpFault(INVALID_PARAMS, "A person is not sent to an address that is no page.")
 
     async def pause(self, requests: Mapping[str, Json], ttl_s: float) -> Mapping[str, Json]:
         """An ``Asker`` for clients that answer with their next request."""

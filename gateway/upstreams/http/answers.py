@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn
@@ -27,6 +28,7 @@ _NOT_PASSED = frozenset(
     }
 )  # fmt: skip
 _NOT_PASSED_BEGINNINGS = ("access-control-", "holdfast-", "x-accel-")
+_SCHEME = re.compile(r"[\x00-\x20]*([A-Za-z][A-Za-z0-9+.\-]*):")
 _BODILESS = frozenset({204, 205, 304})
 
 
@@ -47,9 +49,17 @@ def passed_on(headers: Headers, status: int, *, tool: str, origin: Origin) -> li
         if name == "content-length" and status in _BODILESS:
             continue
         if name in ("location", "content-location"):
+            if not _followed(value):
+                continue
             value = _here(value, tool, origin)
         kept.append((name, value))
     return kept
+
+
+def _followed(location: str) -> bool:
+    """Whether a client may be sent there: a path, or an address of the web; no script, no file."""
+    scheme = _SCHEME.match(location)
+    return scheme is None or scheme[1].lower() in ("http", "https")
 
 
 def _here(location: str, tool: str, origin: Origin) -> str:

@@ -27,7 +27,7 @@ from gateway.upstreams.http.patterns import METHODS
 from gateway.upstreams.http.routes import READING, VERBS, Route, Table
 from gateway.upstreams.http.transport import Find, HttpTransport, nothing_kept
 from gateway.upstreams.remote.plan import Maker, Plan, Retry
-from gateway.upstreams.remote.pool import Pool
+from gateway.upstreams.remote.pool import Lookup, Pool, look_up
 from gateway.upstreams.remote.target import RemoteTarget
 
 # A read may meet a connection that the tool is just closing; it is sent once more.
@@ -39,11 +39,11 @@ class HttpUpstream(RemoteTarget):
 
     def __init__(
         self, tool: DeclaredTool, table: Table, *, clock: Clock, lease_s: float,
-        find: Find = nothing_kept, probe: Probe = no_probe,
+        find: Find = nothing_kept, lookup: Lookup = look_up, probe: Probe = no_probe,
     ) -> None:  # fmt: skip
         self._declared = tool
         self._table = table
-        self._pool = Pool(tool.origin, tool.bounds, internal=tool.internal)
+        self._pool = Pool(tool.origin, tool.bounds, internal=tool.internal, lookup=lookup)
         super().__init__(
             tool.name,
             HttpTransport(tool, table, self._pool, find),
@@ -170,6 +170,7 @@ class HttpUpstream(RemoteTarget):
                 reversibility=reversibility,
                 tool_class=ToolClass.OPAQUE,
                 request=request,
+                bare=call.body is None,
                 retry=_READ_RETRY if reads else Retry(),
                 safe=reads,
             )
@@ -184,6 +185,7 @@ class HttpUpstream(RemoteTarget):
             reversibility=reversibility,
             tool_class=_class_of(route, request),
             request=request,
+            bare=call.body is None,
             values={"request": _root(request), "params": dict(params)},
             before=route.before,
             undo=route.undo,

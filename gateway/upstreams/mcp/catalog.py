@@ -16,7 +16,12 @@ from gateway.interfaces import Clock
 from gateway.interfaces.mcp import Pin, PinStore
 from gateway.model import Json
 from gateway.upstreams.mcp.schemas import ArgumentCheck, SchemaUnusable
-from gateway.upstreams.mcp.suspicion import shown_document, warnings
+from gateway.upstreams.mcp.suspicion import (
+    bad_icons,
+    shown_document,
+    warnings,
+    without_bad_icons,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +33,12 @@ FIRST_USE = "first_use"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """``check`` is ``None`` where the schema cannot be used; ``fault`` says why the tool cannot
-    be used, if so. ``headed``: the arguments that its requests repeat in headers, by path."""
+    be used, if so. ``shown``: the document for agents. ``headed``: the arguments that its requests
+    repeat in headers, by path."""
 
     name: str
     document: Mapping[str, Json]
+    shown: Mapping[str, Json]
     check: ArgumentCheck | None
     fault: str | None
     headed: Mapping[tuple[str, ...], str] = field(default_factory=dict)
@@ -48,8 +55,13 @@ class Tool:
 
 def digest_of_tool(document: Mapping[str, Json]) -> str:
     """Over what a model or a person is told about the tool, and what it accepts."""
-    pinned = {key: document[key] for key in _PINNED if key in document}
-    return hashlib.sha256(rfc8785.dumps(pinned)).hexdigest()
+    return hashlib.sha256(rfc8785.dumps(_pinned(document))).hexdigest()
+
+
+def _pinned(document: Mapping[str, Json]) -> dict[str, Json]:
+    """Icons count where they are more than pictures: then a person has to look."""
+    names = (*_PINNED, "icons") if bad_icons(document) else _PINNED
+    return {key: document[key] for key in names if key in document}
 
 
 class Catalog:
@@ -100,7 +112,7 @@ class Catalog:
         digest = digest_of_tool(document)
         if pin is not None and pin.seen == digest:
             return pin
-        found = warnings({key: document[key] for key in _PINNED if key in document})
+        found = warnings(_pinned(document))
         approved = None if pin is None else pin.approved
         if pin is None and self._mode == FIRST_USE and not found:
             approved = digest
@@ -109,7 +121,7 @@ class Catalog:
             tool=name,
             seen=digest,
             approved=approved,
-            document=shown_document({key: document[key] for key in _PINNED if key in document}),
+            document=shown_document(_pinned(document)),
             warnings=found,
             updated_at=self._clock.now(),
             by="server" if pin is not None else self._mode,
@@ -133,6 +145,13 @@ class Catalog:
             fault = fault or str(unusable)
         schema = document.get("inputSchema")
         headed = {} if find_invalid_x_mcp_header(schema) else x_mcp_header_map(schema)
-        tool = Tool(name=name, document=document, check=check, fault=fault, headed=headed)
+        tool = Tool(
+            name=name,
+            document=document,
+            shown=without_bad_icons(document),
+            check=check,
+            fault=fault,
+            headed=headed,
+        )
         self._made[(pin.seen, pin.usable)] = tool
         return tool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gateway.interfaces.mcp import Client
 from gateway.model import (
@@ -58,7 +59,9 @@ async def _tool_call(call: Call, spec: ServerSpec, shelf: Shelf) -> Action | Den
         return refusal or _unknown(spec, name)
     declared = spec.tool(name)
     cls = raised(declared.cls, tool.annotations)
-    plan = _plan(spec, name, arguments, declared, cls)
+    # Answers that the client gave in advance are not recorded; a conversation needs no record.
+    bare = getattr(call.body, "inputs", None) is None
+    plan = replace(_plan(spec, name, arguments, declared, cls), bare=bare)
     return _action(
         call,
         spec,

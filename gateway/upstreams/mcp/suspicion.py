@@ -15,6 +15,32 @@ _INVISIBLE = frozenset(
 _PLAIN_CONTROLS = "\t\n\r"
 
 
+_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp)[;,]", re.IGNORECASE)
+
+
+def is_picture(source: Json) -> bool:
+    """Whether a client may load an icon from there: over the web, or out of the text itself. A
+    script or a file of its machine is neither, nor is a drawing that could hold a script."""
+    if not isinstance(source, str):
+        return False
+    return source.lower().startswith(("https://", "http://")) or bool(_PICTURE.match(source))
+
+
+def bad_icons(document: Mapping[str, Json]) -> bool:
+    icons = document.get("icons")
+    if icons is None:
+        return False
+    return not isinstance(icons, list) or not all(
+        isinstance(icon, Mapping) and is_picture(icon.get("src")) for icon in icons
+    )
+
+
+def without_bad_icons(document: Mapping[str, Json]) -> dict[str, Json]:
+    """What agents are told of anything that may have icons."""
+    bad = bad_icons(document)
+    return {key: value for key, value in document.items() if not (bad and key == "icons")}
+
+
 def hidden(letter: str) -> bool:
     """Whether people would not see ``letter``: controls, formats (zero width, bidirectional,
     tags), variation selectors and blank letters."""
@@ -44,6 +70,8 @@ def shown_document(value: Json) -> Json:
 def warnings(document: Json) -> tuple[str, ...]:
     """Why a person should look at this tool before anybody uses it; empty for most tools."""
     found: dict[str, None] = {}
+    if isinstance(document, Mapping) and bad_icons(document):
+        found["icons has a source that is no picture of the web"] = None
     for where, text in _texts(document, ""):
         letters = sorted({f"U+{ord(letter):04X}" for letter in text if hidden(letter)})
         if letters:

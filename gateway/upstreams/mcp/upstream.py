@@ -27,6 +27,7 @@ from gateway.upstreams.mcp.shelf import Shelf, pages
 from gateway.upstreams.mcp.spec import ANY, ServerSpec
 from gateway.upstreams.mcp.stdio import StdioChannel
 from gateway.upstreams.mcp.streamable import HttpChannel
+from gateway.upstreams.mcp.suspicion import without_bad_icons
 from gateway.upstreams.mcp.transport import McpTransport
 from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.target import RemoteTarget
@@ -89,7 +90,7 @@ class McpUpstream(RemoteTarget):
 
     async def tools(self, client: Client) -> list[Json]:
         tools = await self._shelf.tools(client, fresh=True)
-        return [dict(tool.document) for tool in tools.values() if tool.fault is None]
+        return [dict(tool.shown) for tool in tools.values() if tool.fault is None]
 
     async def headed_schema(self, client: Client, tool: str) -> Json:
         found = await self._shelf.tool(client, tool)
@@ -99,7 +100,9 @@ class McpUpstream(RemoteTarget):
         client = dialogue.client
         link = await self._links.link(client)
         if method in LISTS:
-            return {LISTS[method]: await pages(link, method, LISTS[method], client)}
+            items = await pages(link, method, LISTS[method], client)
+            shown = (without_bad_icons(item) for item in items if isinstance(item, dict))
+            return {LISTS[method]: list(shown)}
         if method in _OF_SESSIONS and link.session.current:
             return {}
         async with asyncio.timeout(self._spec.timeout_s):

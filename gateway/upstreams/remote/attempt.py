@@ -92,7 +92,7 @@ class RemoteAttempt:
             ignore=plan.ignore,
             fence_s=plan.probing.fence_s if plan.probing is not None else plan.fence_s,
             key_kept_s=plan.key_kept_s,
-            bare=self._call.body is None,
+            bare=plan.bare,
         )
         if plan.before is not None:
             found = await self._before(image)

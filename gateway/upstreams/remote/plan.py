@@ -52,7 +52,8 @@ class Plan:
     ``ignore`` names parts of a read's view that change by themselves (``body.updated_at``); they
     are left out of comparisons. ``rows`` is the extent that the declaration gives the call.
     ``key_kept_s``: how long a keyed tool remembers a key; ``fence_s``: seconds after which nothing
-    that was sent can still arrive.
+    that was sent can still arrive. ``bare``: ``request`` is whole without what the call brought
+    along, so it can be sent again when that is gone.
     """
 
     name: str
@@ -77,3 +78,4 @@ class Plan:
     rows: int = 1
     key_kept_s: float = 24 * 3600.0
     fence_s: float = 300.0
+    bare: bool = True

@@ -49,6 +49,14 @@ def test_an_address_at_the_tool_is_one_behind_the_gateway(said: str, shown: str)
     assert passed(("location", said)) == [("location", shown)]
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["javascript:alert(1)", " JavaScript:alert(1)", "file:///etc/passwd", "data:text/html,a"],
+)
+def test_a_client_is_sent_to_no_script_and_no_file(said: str) -> None:
+    assert passed(("location", said), ("content-location", said), ("x-a", "b")) == [("x-a", "b")]
+
+
 def test_templates_see_json_only_where_it_is_exact() -> None:
     def body(text: bytes, kind: str = "application/json", **more: str) -> object:
         return view_of(200, [("content-type", kind), *more.items()], text)["body"]

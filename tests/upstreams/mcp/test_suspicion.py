@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.upstreams.mcp.suspicion import shown, shown_document, warnings
+from gateway.upstreams.mcp.suspicion import (
+    bad_icons,
+    shown,
+    shown_document,
+    warnings,
+    without_bad_icons,
+)
 
 HIDDEN = [
     "\u200b",
@@ -40,3 +46,25 @@ def test_hidden_keys_are_found_and_shown() -> None:
     document = {"a\u200b": [{"b": "c\u202e"}]}
     assert len(warnings(document)) == 2
     assert shown_document(document) == {"a\\u{200b}": [{"b": "c\\u{202e}"}]}
+
+
+@pytest.mark.parametrize(
+    ("icons", "bad"),
+    [
+        ([{"src": "https://a.example/i.png"}, {"src": "data:image/png;base64,AA=="}], False),
+        ([], False),
+        ([{"src": "javascript:alert(1)"}], True),
+        ([{"src": "https://a.example/i.png"}, {"src": " file:///etc/passwd"}], True),
+        ([{"src": "data:text/html,x"}], True),
+        ([{"src": "data:image/svg+xml,<svg/>"}], True),
+        ([{}], True),
+        ("javascript:alert(1)", True),
+    ],
+)
+def test_an_icon_is_a_picture_or_a_person_has_to_look(icons: object, bad: bool) -> None:
+    document = {"name": "a", "icons": icons}
+    assert bad_icons(document) is bad
+    assert warnings(document) == (
+        ("icons has a source that is no picture of the web",) if bad else ()
+    )
+    assert without_bad_icons(document) == ({"name": "a"} if bad else document)

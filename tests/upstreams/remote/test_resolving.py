@@ -101,8 +101,9 @@ async def test_a_key_that_the_tool_may_have_forgotten_is_not_used_again() -> Non
 
 
 async def test_a_payload_that_is_not_recorded_is_not_sent_again_without_it() -> None:
-    case = Case(Shelf(heeds_keys=True), creation(tool_class=ToolClass.KEYED))
-    case.call = a_call(creation(), body=b"bytes")
+    plan = creation(tool_class=ToolClass.KEYED, bare=False)
+    case = Case(Shelf(heeds_keys=True), plan)
+    case.call = a_call(plan, body=b"bytes")
     await case.captured()
     outcome = await case.resolved()
     assert outcome is not None
