@@ -123,6 +123,8 @@ class Pipeline:
         self._probe("walk.decided")
         running = await self._begin(call, action, decision, approval)
         if isinstance(running, Deny):
+            if running.reason == "repetition":
+                return await self._refuse(call, action, running)
             return await self._taken(call, running)
         self._probe("walk.begun")
         async with held(self._store, running, self._timing.lease):

@@ -194,6 +194,8 @@ def _timing(config: Config) -> Timing:
             calls=config.limits.max_calls,
             rows=config.limits.max_changes,
             within=timedelta(seconds=config.limits.calls_within_s),
+            misses=config.limits.max_repeats,
+            misses_within=timedelta(seconds=config.limits.repeats_within_s),
         ),
     )
 

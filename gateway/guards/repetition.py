@@ -18,8 +18,10 @@ class RepetitionLimits:
 
 
 class Repetition:
-    """``Guard``. Refusals that ask for a repetition (a freeze, an overload, an approval) do not
-    count, nor do its own: once the others are old enough, the call is looked at again."""
+    """``Guard``, and the first look only: the store counts again where it records the intent, so
+    that calls which come at once do not all pass. Refusals that ask for a repetition (a freeze, an
+    overload, an approval) do not count, nor do its own: once the others are old enough, the call is
+    looked at again."""
 
     def __init__(self, store: CallRecords, clock: Clock, limits: RepetitionLimits) -> None:
         self._store = store

@@ -34,17 +34,21 @@ from gateway.model import (
 class Pace:
     """How close calls may follow each other. ``apart``: how long a call without a key that has not
     ended, or ended unknown, stands for identical ones. ``calls``: the most of one subject
-    ``within`` a window, ``rows``: the most rows that those may change. ``None`` sets no bound."""
+    ``within`` a window, ``rows``: the most rows that those may change. ``misses``: how many
+    identical calls may be denied or fail, ``misses_within`` a window; once there are any, those
+    that still run count as well. ``None`` sets no bound."""
 
     apart: timedelta | None = timedelta(seconds=60)
     calls: int | None = None
     rows: int | None = None
     within: timedelta = timedelta(seconds=60)
+    misses: int | None = None
+    misses_within: timedelta = timedelta(seconds=300)
 
     @property
     def beside(self) -> Pace:
         """For reads, which may stand beside themselves."""
-        return replace(self, apart=None)
+        return replace(self, apart=None, misses=None)
 
 
 class CallStore(Protocol):

@@ -101,6 +101,10 @@ class MemoryTables:
                 counted += refusal.get("reason") not in other
         return counted
 
+    def under_way(self, agent: str, digest: str, since: str) -> int:
+        open_ = ("intent", "executing")
+        return sum(r.state in open_ for r in self._identical(agent, digest, since))
+
     def _identical(self, agent: str, digest: str, since: str) -> list[CallRow]:
         return [
             row

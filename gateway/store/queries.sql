@@ -93,6 +93,11 @@ WHERE agent = :agent AND digest = :digest AND received_at >= :since
   AND state IN ('denied', 'failed')
   AND json_extract(outcome, '$.refusal.reason') NOT IN (SELECT value FROM json_each(:spared));
 
+-- name: under_way
+SELECT COUNT(*) FROM calls
+WHERE agent = :agent AND digest = :digest AND received_at >= :since
+  AND state IN ('intent', 'executing');
+
 -- name: since_newest
 -- When the :n-th newest call of an agent came in.
 SELECT received_at FROM calls WHERE agent = :agent ORDER BY ord DESC LIMIT 1 OFFSET :n - 1;

@@ -7,23 +7,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from gateway.errors import REASONS
 from gateway.interfaces import Clock
 from gateway.lifecycle import State
 from gateway.model import CallRecord
 from gateway.store import listing
-from gateway.store.cells import dumped, record_of, stamp
+from gateway.store.cells import record_of, stamp
+from gateway.store.refusing import SPARED
 from gateway.store.tables import Tables
 
 T = TypeVar("T")
+
+
 # Refusals after which the same call may well be sent again, and that of whoever counts them.
-_SPARED = {reason.code for reason in REASONS.values() if reason.retryable} | {
-    "repetition",
-    "approval.required",
-    "cancelled",
-}
-
-
 class Reading(ABC):
     """``interfaces.CallRecords`` over ``Tables``."""
 
@@ -34,8 +29,7 @@ class Reading(ABC):
         """The answer of ``op`` over one consistent state."""
 
     async def repeated(self, subject: str, digest: str, *, since: datetime) -> int:
-        spared = dumped(sorted(_SPARED))
-        return await self._read(lambda t: t.misses(subject, digest, stamp(since), spared))
+        return await self._read(lambda t: t.misses(subject, digest, stamp(since), SPARED))
 
     async def find(self, subject: str, key: str) -> CallRecord | None:
         return await self._read(lambda t: listing.find(t, self._clock.now(), subject, key))

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from gateway.errors import REASONS
 from gateway.lifecycle import IllegalMove, Move, State
 from gateway.model import Call, Deny, EffectState, Json, Outcome, Reach, Reversibility
 from gateway.store.cells import dumped, dumped_or_none, loaded, outcome_json, stamp
 from gateway.store.rows import CallRow, Head
 from gateway.store.tables import Tables
 from gateway.store.trail import write_move
+
+# Why a call may be denied or fail without counting as a miss: what asks for a repetition, or is
+# none of the agent's doing.
+SPARED = dumped(
+    sorted(
+        {reason.code for reason in REASONS.values() if reason.retryable}
+        | {"repetition", "approval.required", "cancelled"}
+    )
+)
 
 
 def new_row(

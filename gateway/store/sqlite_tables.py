@@ -75,6 +75,10 @@ class SqliteTables:
         row = self._one("misses", agent=agent, digest=digest, since=since, spared=spared)
         return 0 if row is None else int(row[0])
 
+    def under_way(self, agent: str, digest: str, since: str) -> int:
+        row = self._one("under_way", agent=agent, digest=digest, since=since)
+        return 0 if row is None else int(row[0])
+
     def since_newest(self, agent: str, n: int) -> str | None:
         row = self._one("since_newest", agent=agent, n=n)
         return None if row is None else row[0]

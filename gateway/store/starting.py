@@ -30,7 +30,7 @@ from gateway.store.cells import (
     why_no_undo,
 )
 from gateway.store.freezing import stopped
-from gateway.store.refusing import about, deny_stored, new_row
+from gateway.store.refusing import SPARED, about, deny_stored, new_row
 from gateway.store.rows import ApprovalRow, Head
 from gateway.store.tables import Tables
 from gateway.store.trail import write_move
@@ -157,6 +157,8 @@ def intend(
     refusal = _taken(t, call) or _not_held(head, approval) or _claimable(t, now, call)
     if refusal is None and pace is not None and not call.reverts:
         refusal = _twin(t, now, call, pace) or _too_many(t, now, call, pace)
+        if approval is None:  # a person who approved it has seen how often it failed
+            refusal = refusal or _in_vain(t, now, call, pace)
     if refusal is not None:
         return refusal
     moved = write_move(
@@ -210,6 +212,29 @@ def _too_many(t: Tables, now: datetime, call: Call, pace: Pace) -> Deny | None:
             "calls": pace.calls,
             "within_s": pace.within.total_seconds(),
             "retry_after_s": round(wait, 3),
+        },
+    )
+
+
+def _in_vain(t: Tables, now: datetime, call: Call, pace: Pace) -> Deny | None:
+    """The same call as some that were denied or failed, one time too many."""
+    if pace.misses is None:
+        return None
+    since = stamp(now - pace.misses_within)
+    missed = t.misses(call.subject.id, call.digest, since, SPARED)
+    # What runs now may be the next miss: those that come at once must not all pass the bound.
+    running = t.under_way(call.subject.id, call.digest, since) if missed else 0
+    if missed + running < pace.misses:
+        return None
+    beside = f", and {running} more of them run now" if running else ""
+    return Deny(
+        reason="repetition",
+        detail=f"This same call was refused or failed {missed} times in a short time{beside}. "
+        "Repeating it does not help: change it, or ask a person.",
+        extra={
+            "times": missed,
+            "running": running,
+            "within_s": pace.misses_within.total_seconds(),
         },
     )
 

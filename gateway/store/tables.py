@@ -49,6 +49,10 @@ class Tables(Protocol):
         array)."""
         ...
 
+    def under_way(self, agent: str, digest: str, since: str) -> int:
+        """How many such calls have begun, or are about to, and have not ended."""
+        ...
+
     def since_newest(self, agent: str, n: int) -> str | None:
         """When the ``n``-th newest call of ``agent`` came in."""
         ...

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
+from gateway.interfaces import Store
 from gateway.lifecycle import State
 from gateway.model import Allow, Decision, Deny, Freeze, Reply, Scope
-from tests.fixtures.fakes import FakePolicy, a_call
+from tests.fixtures.fakes import FakeClock, FakePolicy, a_call
+from tests.fixtures.stores import memory_store, sqlite_store
 from tests.fixtures.walks import Walks, walks
 
 NO = Deny(reason="policy.denied", detail="not granted", reasons=("no",))
@@ -84,3 +90,58 @@ async def test_reads_are_looked_at_only_when_they_are_denied(
 async def test_no_bound_repeats_for_ever() -> None:
     w = await walks(policy=FakePolicy(NO), repeats=None)
     assert reason(await sent(w, 30)) == "policy.denied"
+
+
+# --- at once
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    make = memory_store if request.param == "memory" else sqlite_store
+    made = make(tmp_path, FakeClock())
+    yield made  # opened by the walks
+    await made.close()
+
+
+async def at_once(w: Walks, keys: list[str | None]) -> list[Reply]:
+    """All of them are in the walk before the first one ends."""
+    gate = asyncio.Event()
+    w.box.pause = gate.wait
+    asked = [
+        asyncio.create_task(
+            w.pipeline.handle(a_call(received_at=w.clock.now(), idempotency_key=key))
+        )
+        for key in keys
+    ]
+    # Whoever is refused has its answer by then; the others wait at the gate.
+    await asyncio.wait(asked, timeout=0.5)
+    gate.set()
+    return list(await asyncio.gather(*asked))
+
+
+async def test_of_identical_calls_that_come_at_once_without_a_key_one_runs(store: Store) -> None:
+    w = await walks(store=store)
+    replies = await at_once(w, [None] * 8)
+    assert len(w.box.effects) == 1
+    told = [reason(reply) for reply in replies]
+    assert (told.count(None), told.count("idempotency.in_progress")) == (1, 7)
+
+
+async def test_calls_that_come_at_once_do_not_all_pass_the_bound(store: Store) -> None:
+    """Each has a key of its own, so none is the other; all of them would fail."""
+    w = await walks(store=store, repeats=3, max_rows=1)
+    w.box.rows = 50
+    assert reason(await sent(w, 2)) == "limit.rows"
+
+    replies = await at_once(w, [f"k{n}" for n in range(8)])
+
+    told = [reason(r) for r in replies]
+    assert (told.count("limit.rows"), told.count("repetition")) == (1, 7)
+    refused, _ = await w.store.calls(states=(State.DENIED,))
+    assert len(refused) == 7, "refusals are recorded"
+
+
+async def test_calls_that_never_failed_may_come_at_once(store: Store) -> None:
+    w = await walks(store=store, repeats=3)
+    replies = await at_once(w, [f"k{n}" for n in range(8)])
+    assert [reason(r) for r in replies] == [None] * 8
