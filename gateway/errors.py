@@ -177,7 +177,8 @@ class UnsupportedMedia(HoldfastError):
 
 
 class UpstreamError(HoldfastError):
-    """The target failed. ``proves_no_effect``: the error itself shows that nothing was changed."""
+    """The target failed. ``proves_no_effect``: the error itself shows that nothing was changed.
+    ``blames_target``: it tells of the target's health, not of this one call."""
 
     def __init__(
         self,
@@ -185,11 +186,13 @@ class UpstreamError(HoldfastError):
         *,
         reason: str = "upstream.failed",
         proves_no_effect: bool = True,
+        blames_target: bool = True,
         **extra: Any,
     ) -> None:
         super().__init__(detail, **extra)
         self.reason = reason
         self.proves_no_effect = proves_no_effect
+        self.blames_target = blames_target
 
 
 class ConfigInvalid(HoldfastError):

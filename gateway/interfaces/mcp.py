@@ -87,6 +87,11 @@ class Dialogue(Protocol):
     @property
     def wants_progress(self) -> bool: ...
 
+    @property
+    def asked(self) -> bool:
+        """Whether the client was asked anything: then it is part of how long the request takes."""
+        ...
+
     async def ask(self, requests: Mapping[str, Json]) -> Mapping[str, Json]:
         """The client's answers to ``{key: {"method", "params"}}``, by key; a key may be missing.
         Raises ``McpFault`` when the client refuses and ``TimeoutError`` when nobody answers."""

@@ -173,6 +173,7 @@ def _prepare_reader(connection: sqlite3.Connection) -> None:
 
 def _locked(path: Path) -> int:
     """Takes the lone-process lock beside ``path``; it ends with the process, however that ends."""
+    path = path.resolve()  # a link to the store is the same store
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(
         path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600

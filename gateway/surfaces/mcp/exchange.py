@@ -43,6 +43,7 @@ class Exchange:
         self._inputs = inputs
         self._asker = asker
         self._asking = asyncio.Lock()
+        self._asked = False
         self.token = token
         self.call: str | None = None
         self.interrupted = False
@@ -62,6 +63,10 @@ class Exchange:
     @property
     def wants_progress(self) -> bool:
         return self.token is not None
+
+    @property
+    def asked(self) -> bool:
+        return self._asked
 
     def tell(self, method: str, params: Mapping[str, Json]) -> None:
         if method == INTERRUPTED:
@@ -91,6 +96,7 @@ class Exchange:
             raise McpFault(METHOD_NOT_FOUND, "This client cannot be asked here.")
         for request in requests.values():
             self._check(request)
+        self._asked = True
         async with self._asking:  # one question at a time, however many the server has
             return await self._asker(requests)
 

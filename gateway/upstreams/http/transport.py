@@ -22,6 +22,10 @@ from gateway.upstreams.remote.transport import Answer
 _ELSEWHERE = frozenset({307, 308})
 
 
+# What proxies and servers say for a tool that is not there. Any other status is its own answer to
+# this one call.
+_AWAY = frozenset({502, 503, 504})
+
 # Seconds in which the whole of an answer of unknown length is waited for, so that it can be kept;
 # a longer one is passed on as it comes.
 _PATIENCE_S = 5.0
@@ -121,6 +125,7 @@ class HttpTransport:
             proves_no_effect=status in (route.no_effect if route else NO_EFFECT)
             or status in _ELSEWHERE,
             absent=status in (404, 410),
+            away=status in _AWAY,
             live=incoming,
         )
 
@@ -136,6 +141,7 @@ class HttpTransport:
                 "The body of this call is not at hand any more; send the call again. Nothing was "
                 "sent.",
                 reason="upstream.failed",
+                blames_target=False,
             )
         length = payload.size if kept_aside else None if content is None else len(content)
         head = head_of(

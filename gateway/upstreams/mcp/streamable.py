@@ -119,6 +119,7 @@ class HttpChannel:
             raise UpstreamError(
                 f"The MCP server {self._name!r} has ended the session. Try again.",
                 reason="upstream.unreachable",
+                blames_target=False,
             )
 
     async def _single(self, answer: Answered, id: Json) -> Mapping[str, Json]:
@@ -174,7 +175,9 @@ class HttpChannel:
             return McpFault(-32000, f"The server answered {status}.")
         detail = f"The MCP server {self._name!r} answered {status}."
         refused = status in (401, 403, 429)
-        return UpstreamError(detail, reason="upstream.failed", proves_no_effect=refused)
+        return UpstreamError(
+            detail, reason="upstream.failed", proves_no_effect=refused, blames_target=status >= 500
+        )
 
     def _failed(self, why: str) -> UpstreamError:
         return UpstreamError(

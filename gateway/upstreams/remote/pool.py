@@ -29,9 +29,13 @@ async def look_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def unreachable(why: str) -> UpstreamError:
+def unreachable(why: str, *, blames_target: bool = True) -> UpstreamError:
     """Nothing was sent."""
-    return UpstreamError(f"The tool cannot be reached: {why}.", reason="upstream.unreachable")
+    return UpstreamError(
+        f"The tool cannot be reached: {why}.",
+        reason="upstream.unreachable",
+        blames_target=blames_target,
+    )
 
 
 class Bounds(Protocol):
@@ -75,7 +79,7 @@ class Pool:
             async with asyncio.timeout(self._bounds.connect_s):
                 await self._room.acquire()
         except TimeoutError:
-            raise unreachable("all connections to it are in use") from None
+            raise unreachable("all connections to it are in use", blames_target=False) from None
 
     def give_back(self, connection: Connection) -> None:
         self._room.release()

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.errors import UpstreamError
 from gateway.model import Json
-from gateway.upstreams.remote.breaker import Breaker
+from gateway.upstreams.remote.breaker import Breaker, Pass
 from gateway.upstreams.remote.plan import Retry
 from gateway.upstreams.remote.transport import Answer, Transport
 
@@ -120,26 +120,40 @@ class Sender:
         answer: Answer | None = None
         error: UpstreamError | None = None
         try:
-            self._breaker.enter()
+            entered = self._breaker.enter()
         except UpstreamError as stopped:
             return Sent(answer=None, error=stopped, doubt=doubt, attempts=number)
+        told = False
         try:
             async with asyncio.timeout(left_s):
                 answer = await self._transport.send(
                     payload.request, key=payload.key, body=payload.body, live=payload.live
                 )
-            self._breaker.answered()
+            told = self._note(entered, away=answer.away)
         except UpstreamError as raised:
             error = raised
-            self._breaker.silent()
+            if raised.blames_target:
+                told = self._note(entered, away=True)
         except TimeoutError:
-            self._breaker.silent()
+            # Where the agent was asked in between, it may be the one that did not answer.
+            if not getattr(payload.body, "asked", False):
+                told = self._note(entered, away=True)
             error = UpstreamError(
                 "The tool did not answer in time.",
                 reason="upstream.timeout",
                 proves_no_effect=False,
             )
+        finally:
+            if not told:
+                self._breaker.left(entered)
         return Sent(answer=answer, error=error, doubt=doubt, attempts=number)
+
+    def _note(self, entered: Pass, *, away: bool) -> bool:
+        if away:
+            self._breaker.silent(entered)
+        else:
+            self._breaker.answered()
+        return True
 
 
 def _doubtful(sent: Sent) -> bool:

@@ -17,7 +17,8 @@ class Answer:
     "body"}``; MCP: the structured content, or ``{"text"}``). ``result``: what is recorded on the
     call's row. ``failed``: the tool itself reports failure; ``proves_no_effect``: and its
     declaration says that then nothing happened. ``absent``: a read found nothing there (HTTP: 404
-    or 410). ``live``: the surface's own (a stream that is still open); never recorded.
+    or 410). ``away``: the answer says that the tool is not there (HTTP: 502, 503, 504). ``live``:
+    the surface's own (a stream that is still open); never recorded.
     """
 
     view: Mapping[str, Json]
@@ -25,6 +26,7 @@ class Answer:
     failed: bool = False
     proves_no_effect: bool = False
     absent: bool = False
+    away: bool = False
     live: Any = None
 
 

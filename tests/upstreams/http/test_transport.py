@@ -87,6 +87,15 @@ async def test_only_what_is_declared_proves_that_nothing_happened(
     assert (answer.failed, answer.proves_no_effect, answer.absent) == (failed, certain, absent)
 
 
+@pytest.mark.parametrize(("status", "away"), [(500, False), (502, True), (503, True), (429, False)])
+async def test_what_stands_in_for_a_tool_says_that_it_is_away(
+    status: int, away: bool, bird: Canary
+) -> None:
+    bird.scripts["/a"] = saying(status)
+    async with transport(bird) as sender:
+        assert (await sender.send(request())).away is away
+
+
 async def test_the_key_goes_where_the_route_says_and_nowhere_else(bird: Canary) -> None:
     async with transport(bird) as sender:
         await sender.send(request("POST", "/keyed"), key="k1")
