@@ -156,9 +156,7 @@ def intend(
     head = t.head(call.id)
     refusal = _taken(t, call) or _not_held(head, approval) or _claimable(t, now, call)
     if refusal is None and pace is not None and not call.reverts:
-        refusal = _twin(t, now, call, pace) or _too_many(t, now, call, pace)
-        if approval is None:  # a person who approved it has seen how often it failed
-            refusal = refusal or _in_vain(t, now, call, pace)
+        refusal = _too_fast(t, now, call, pace, approved=approval is not None)
     if refusal is not None:
         return refusal
     moved = write_move(
@@ -195,6 +193,13 @@ def intend(
     for target in call.reverts:
         t.change_call("claim_call", target, reverted_by=call.id)
     return Intent.issue(call.id, 1)
+
+
+def _too_fast(t: Tables, now: datetime, call: Call, pace: Pace, *, approved: bool) -> Deny | None:
+    found = _twin(t, now, call, pace) or _too_many(t, now, call, pace)
+    if approved:
+        return found  # by a person, who has seen how often it failed
+    return found or _in_vain(t, now, call, pace)
 
 
 def _too_many(t: Tables, now: datetime, call: Call, pace: Pace) -> Deny | None:
