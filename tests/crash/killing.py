@@ -44,6 +44,11 @@ class Ended:
 
 def run_and_kill(work: Callable[[Killer], Awaitable[None]], killer: Killer, log: Path) -> Ended:
     """Forks; raises with the child's own traceback when it failed otherwise."""
+    return ended(start(work, killer, log), log)
+
+
+def start(work: Callable[[Killer], Awaitable[None]], killer: Killer, log: Path) -> int:
+    """The number of a child process that does the work."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -54,6 +59,11 @@ def run_and_kill(work: Callable[[Killer], Awaitable[None]], killer: Killer, log:
             log.write_text(traceback.format_exc())
         finally:
             os._exit(status)
+    return child
+
+
+def ended(child: int, log: Path) -> Ended:
+    """Waits for it."""
     _, raw = os.waitpid(child, 0)
     if os.WIFSIGNALED(raw) and os.WTERMSIG(raw) == signal.SIGKILL:
         return Ended(killed=True)

@@ -59,6 +59,16 @@ BACK = (
     "back.settled",
     "back.finished",
 )
+# What sends again: the walk itself, its way back, and recovery.
+AGAIN = ("sending.pausing", "sending.again")
+RECOVERY = (
+    "recovery.taken",
+    "remote.sending_again",
+    *AGAIN,
+    "remote.sent_again",
+    "recovery.settled",
+)
+WORSE = {"lost": 0.3, "half": 0.1, "reset": 0.2, "late": 0.1}
 TROUBLE = {"lost": 0.15, "half": 0.1, "reset": 0.1, "late": 0.1, "error": 0.05, "mute": 0.05}
 
 
@@ -109,6 +119,15 @@ class Case:
             reply = await house.pipeline.handle(errand.call())
             assert reply.effect is EffectState.APPLIED, reply
         await house.reverter.revert(RevertRequest(target={"session": "crash"}, by="admin"))
+
+    def recover_and_die(self, step: str) -> bool:
+        """A second kill, while what the first one left open is being settled."""
+
+        async def child(killer: Killer) -> None:
+            async with gatehouse(self.place, killer) as house:
+                await house.recovery.settle(everything=True)
+
+        return run_and_kill(child, Killer(step, 1), self.place.folder / "log2").killed
 
     async def recovered(self, *, everything: bool) -> None:
         async with gatehouse(self.place) as house:
@@ -161,6 +180,38 @@ def test_a_kill_in_the_walk_over_a_remote_tool(
     assert sum(case.killed for case in cases) >= SEEDS * 0.6, "the step is hardly ever reached"
 
 
+@pytest.mark.parametrize("step", AGAIN)
+def test_a_kill_where_a_request_is_sent_again(step: str, tmp_path: Path, tool: str) -> None:
+    """Only a keyed tool is ever asked twice."""
+    cases = [Case(tmp_path, tool, "B", step, seed) for seed in range(2 * SEEDS)]
+    for case in cases:
+        case.ledger.faults(case.seed, **WORSE, twice=0.1)
+        case.live(back=False)
+        case.ledger.faults()
+        asyncio.run(case.recovered(everything=True))
+    time.sleep(FENCE_S + 0.05)
+    for case in cases:
+        check(case, asyncio.run(case.resolved()))
+    assert sum(case.killed for case in cases) >= SEEDS, "the step is hardly ever reached"
+
+
+@pytest.mark.parametrize("step", RECOVERY)
+def test_a_second_kill_while_recovery_sends_again(step: str, tmp_path: Path, tool: str) -> None:
+    cases = [Case(tmp_path, tool, "B", "remote.sent", seed) for seed in range(SEEDS)]
+    again = 0
+    for case in cases:
+        case.ledger.faults(case.seed, **TROUBLE, twice=0.1)
+        case.live(back=False)
+        case.ledger.faults(case.seed + 1, **(WORSE if step in AGAIN else {}))
+        again += case.recover_and_die(step)
+        case.ledger.faults()
+        asyncio.run(case.recovered(everything=True))
+    time.sleep(FENCE_S + 0.05)
+    for case in cases:
+        check(case, asyncio.run(case.resolved()))
+    assert again >= SEEDS * 0.5, "the step is hardly ever reached"
+
+
 def check(case: Case, records: list[CallRecord]) -> None:
     _, effects = case.ledger.look()
     by_id = {r.call.id: r for r in records}
@@ -179,9 +230,12 @@ def check(case: Case, records: list[CallRecord]) -> None:
             assert str(by_id[id].effect) == effect, f"{id} was told otherwise: {line}"
 
 
-@pytest.mark.parametrize("trouble", [False, True], ids=["calm", "trouble"])
 @pytest.mark.parametrize("step", BACK)
-@pytest.mark.parametrize("tool_class", ["B", "D"])
+@pytest.mark.parametrize(
+    ("tool_class", "trouble"),
+    [("B", False), ("B", True), ("C", True), ("D", False), ("D", True)],
+    ids=["B-calm", "B-trouble", "C-trouble", "D-calm", "D-trouble"],
+)
 def test_a_kill_in_a_walk_back_over_a_database_and_a_remote_tool(
     tool_class: str, step: str, trouble: bool, tmp_path: Path, tool: str
 ) -> None:

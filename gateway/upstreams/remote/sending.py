@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import UpstreamError
+from gateway.interfaces import Probe, no_probe
 from gateway.model import Json
 from gateway.upstreams.remote.breaker import Breaker, Pass
 from gateway.upstreams.remote.plan import Retry
@@ -64,12 +65,14 @@ class Sender:
         deadline_s: float = 60.0,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = _chance.random,
+        probe: Probe = no_probe,
     ) -> None:
         self._transport = transport
         self._breaker = breaker
         self._deadline_s = deadline_s
         self._pause = pause
         self._jitter = jitter
+        self._probe = probe
 
     async def send(
         self,
@@ -95,9 +98,11 @@ class Sender:
             if loop.time() + wait >= ends:
                 return sent
             doubt = doubt or _doubtful(sent)
+            self._probe("sending.pausing")
             await self._pause(wait)
             if allowed is not None and not allowed():
                 return sent
+            self._probe("sending.again")
 
     def _wait(self, retry: Retry, attempt: int) -> float:
         return min(retry.most_s, retry.base_s * 2.0 ** (attempt - 1)) * self._jitter()

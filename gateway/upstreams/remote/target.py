@@ -45,7 +45,7 @@ class RemoteTarget:
         breaker = breaker or Breaker(clock)
         self._tool = Tool(
             name=name,
-            sender=sender or Sender(transport, breaker, deadline_s=deadline_s),
+            sender=sender or Sender(transport, breaker, deadline_s=deadline_s, probe=probe),
             clock=clock,
             probe=probe,
             fresh_s=fresh_s,
