@@ -135,7 +135,7 @@ class _Wall:
     def __init__(self, statement: Judged) -> None:
         self._acts = statement.acts
         self._modules = statement.modules
-        self._analyzes = any(act.op == apsw.SQLITE_ANALYZE for act in statement.acts)
+        self._analyzes = statement.verb == "analyze"
 
     def ask(self, op: int, a: str | None, b: str | None, c: str | None, d: str | None) -> int:
         if Act(op, a, b, c, d) in self._acts or (self._modules and self._own(op, a, b)):

@@ -500,10 +500,12 @@ async def test_the_event_loop_is_never_held_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["REINDEX i", "REINDEX", "ANALYZE t", "ANALYZE i", "PRAGMA user_version = -3"]
+    "sql",
+    ["REINDEX i", "REINDEX", "ANALYZE t", "ANALYZE i", "ANALYZE v", "PRAGMA user_version = -3"],
 )
 async def test_upkeep_of_the_file_comes_back_to_the_byte(tmp_path: Path, sql: str) -> None:
-    schema = "CREATE TABLE t(a, b); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1, 2), (1, 3)"
+    schema = "CREATE TABLE t(a, b); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1, 2), (1, 3);"
+    schema += "CREATE VIEW v AS SELECT a FROM t"
     async with driving(tmp_path / "a.db", schema) as driver:
         before = driver.path.read_bytes()
         for _ in range(2):
