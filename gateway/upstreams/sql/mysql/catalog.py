@@ -249,8 +249,13 @@ def _children(session: Session, parents: Sequence[Name]) -> list[Name] | None:
 
 def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:
     """Columns of each unique index, the primary key included."""
+    return indexes(session, name, "non_unique = 0")
+
+
+def indexes(session: Session, name: Name, which: str = "TRUE") -> list[tuple[str, ...]]:
+    """Columns of each index, the primary key included."""
     rows = session.texts(
-        "SELECT index_name, column_name FROM information_schema.statistics WHERE non_unique = 0 "
+        f"SELECT index_name, column_name FROM information_schema.statistics WHERE {which} "
         f"AND {_among('table_schema', 'table_name', [name])} ORDER BY index_name, seq_in_index"
     )
     grouped: dict[str, list[str]] = {}
@@ -287,6 +292,15 @@ def definition(session: Session, name: Name) -> str:
     """``SHOW CREATE TABLE`` without the counter."""
     row = session.texts(f"SHOW CREATE TABLE {quoted(*name)}")[0]
     return _COUNTER.sub("", str(row[1]))
+
+
+def counter(session: Session, name: Name) -> int | None:
+    """The next AUTO_INCREMENT of a table that has one."""
+    found = session.texts(
+        "SELECT auto_increment FROM information_schema.tables WHERE "
+        + _among("table_schema", "table_name", [name])
+    )
+    return int(found[0][0]) if found and found[0][0] is not None else None
 
 
 def fingerprint(session: Session, name: Name) -> str:

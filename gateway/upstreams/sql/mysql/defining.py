@@ -3,7 +3,8 @@ so it runs last: after the permit, where other calls commit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 import pymysql
@@ -20,20 +21,20 @@ from gateway.model import (
     Outcome,
     Permit,
     Reversibility,
-    RowCounts,
     Step,
     Undo,
 )
-from gateway.upstreams.sql.mysql import catalog, receipts
-from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name
-from gateway.upstreams.sql.mysql.definitions import Definition
+from gateway.upstreams.sql.mysql import alteration, catalog, receipts, rows
+from gateway.upstreams.sql.mysql.alteration import Alteration
+from gateway.upstreams.sql.mysql.catalog import Name
 from gateway.upstreams.sql.mysql.landing import Ask, told
 from gateway.upstreams.sql.mysql.literals import quoted
-from gateway.upstreams.sql.mysql.moves import FORMAT, KIND, Move, aside, from_json, marked
+from gateway.upstreams.sql.mysql.moves import FORMAT, KIND, Move, from_json
+from gateway.upstreams.sql.mysql.plans import Plan, Wish, dotted, plan
 from gateway.upstreams.sql.mysql.pool import Lent
+from gateway.upstreams.sql.mysql.restore import LOOSE, TIGHT
+from gateway.upstreams.sql.mysql.rights import hidden
 from gateway.upstreams.sql.mysql.session import Session
-
-_SHARE_FROM = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,35 +42,19 @@ class Post:
     """What both ways need of their source."""
 
     source: str
+    peers: Callable[[], AbstractAsyncContextManager[Lent]]
     verify: Callable[[Session], None]
     ask: Ask
     probe: Probe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """``statements``: the last one is the effect, those before it prepare. ``back``: the way back;
-    ``None`` where nothing is to be done. ``guard``: a table that has to be empty afterwards, or
-    everything goes ``back`` at once."""
-
-    statements: tuple[str, ...] = ()
-    receipt: str = ""
-    back: Move | None = None
-    guard: Name | None = None
-
-
 class DefinitionAttempt:
-    """``Attempt`` of a statement of ``definitions``. ``text`` is what a CREATE TABLE sends."""
+    """``Attempt`` of a statement of ``definitions``."""
 
-    def __init__(
-        self, lent: Lent, call: str, definition: Definition, names: tuple[Name, Name | None],
-        text: str, post: Post,
-    ) -> None:  # fmt: skip
+    def __init__(self, lent: Lent, wish: Wish, post: Post) -> None:
         self._lent = lent
-        self._call = call
-        self._definition = definition
-        self._target, self._to = names
-        self._text = text
+        self._wish = wish
+        self._call = wish.call
         self._post = post
         self._plan = Plan()
 
@@ -78,55 +63,22 @@ class DefinitionAttempt:
 
     async def run(self) -> Ran:
         """Changes nothing yet. Raises ``UpstreamError`` for what has no exact way back."""
-        measured = await self._lent.do(self._prepare)
+        async with self._post.peers() as peer:
+            measured = await self._lent.do_with(peer, self._prepare)
         self._post.probe("mysql.ran")
-        verb = self._definition.verb
-        return Ran(measured=measured, result=_result(verb))
+        return Ran(measured=measured, result=_result(self._wish.definition.verb))
 
-    def _prepare(self, session: Session) -> Measured:
-        self._post.verify(session)
-        found = catalog.relations(session, [self._target]).get(self._target)
-        verb, lenient = self._definition.verb, self._definition.lenient
-        if verb == "create":
-            if found is None:
-                self._plan = _creating(self._target, self._call, self._text)
-            elif not lenient:
-                raise UpstreamError(f"{_dotted(self._target)} exists already.")
-            return Measured()
-        if found is None:
-            if lenient:
-                return Measured()
-            raise UpstreamError(f"{_dotted(self._target)} does not exist.")
-        if found.kind != "BASE TABLE" or found.engine != "InnoDB":
-            raise _no_way(f"{_dotted(self._target)} is not an InnoDB table.")
-        if verb == "alter":
-            self._plan = self._renaming(session)
-            return Measured()
-        keys = catalog.foreign_keys(session, [self._target])
-        _unreferenced(self._target, keys)
-        events = {t.event for t in catalog.triggers(session, [self._target])}
-        if verb == "drop":
-            self._plan = _dropping(self._target, self._call, keys, triggers=bool(events))
-        else:
-            self._plan = _emptying(self._target, self._call, keys, triggers=bool(events))
-        return _extent(session, self._target)
-
-    def _renaming(self, session: Session) -> Plan:
-        assert self._to is not None
-        if self._to[0] != self._target[0]:
-            raise _no_way("A table that moves to another schema may lose what belongs to it there.")
-        if catalog.relations(session, [self._to]):
-            raise UpstreamError(f"{_dotted(self._to)} exists already.")
-        if catalog.triggers(session, [self._target]):
-            raise _no_way(f"{_dotted(self._target)} has triggers, which may name it.")
-        move = Move(renames=((self._target, self._to),), trace=self._to, present=True)
-        move = marked(move, self._call)
-        mark = f"CREATE TABLE {quoted(*aside(self._call, 'm'))} (x INT) ENGINE=InnoDB"
-        return Plan(
-            statements=(mark, move.sql()),
-            receipt=move.receipt(self._call),
-            back=move.inverse(),
-        )
+    def _prepare(self, own: Session, peer: Session) -> Measured:
+        self._post.verify(own)
+        unseen = hidden(peer, [self._wish.target])
+        if unseen:
+            raise UpstreamError(
+                f"Triggers of {dotted(unseen[0])} are not shown to the gateway's account: "
+                "GRANT TRIGGER on it.",
+                reason="undo.unavailable",
+            )
+        self._plan, measured = plan(own, peer, self._wish)
+        return measured
 
     async def capture(self) -> Captured | Deny:
         undo = Undo(
@@ -146,8 +98,8 @@ class DefinitionAttempt:
             raise ValueError(f"the permit of {permit.call} does not commit {self._call}")
         landed = Outcome(
             state=State.SUCCEEDED,
-            effect=EffectState.APPLIED if self._plan.statements else EffectState.NONE,
-            result=_result(self._definition.verb),
+            effect=EffectState.NONE if self._plan.empty else EffectState.APPLIED,
+            result=_result(self._wish.definition.verb),
         )
         self._post.probe("mysql.committing")
         outcome = await carry_out(self._lent, self._call, self._plan, landed, self._post)
@@ -168,7 +120,6 @@ class DefinitionUnwinding:
         self._post = post
         self._steps: tuple[Step, ...] = ()
         self._plan = Plan()
-        self._redo: Move | None = None
 
     async def run(self) -> tuple[Step, ...]:
         """Looks whether it can be done; it is done by ``commit``."""
@@ -183,30 +134,30 @@ class DefinitionUnwinding:
         )
         try:
             told_ = self._undo.manifest["back"]
-            move = from_json(told_) if told_ else None
+            way = (
+                None
+                if not told_
+                else (alteration.from_json(told_) if "forward" in told_ else from_json(told_))
+            )
         except (KeyError, TypeError, ValueError):
             return replace(step, state="failed", reason="revert.not_revertible",
                            detail="Its manifest cannot be read.")  # fmt: skip
-        if move is None:
+        if way is None:
             return step
-        step = replace(step, action=f"move {_dotted(move.renames[0][0])} back", restored=1)
-        conflict = _in_the_way(session, move, force=self._mode is OnConflict.FORCE)
+        force = self._mode is OnConflict.FORCE
+        if isinstance(way, Alteration):
+            step = replace(step, action=f"alter {dotted(way.table)} back", restored=1)
+            conflict = _altered(session, way, force=force)
+        else:
+            step = replace(step, action=f"move {dotted(way.renames[0][0])} back", restored=1)
+            conflict = _in_the_way(session, way, force=force)
         if isinstance(conflict, Conflict):
             return replace(step, state="conflict", restored=0, conflicts=(conflict,),
                            reason="revert.conflict")  # fmt: skip
         if conflict is not None:
             return replace(step, state="failed", restored=0, reason="revert.schema_changed",
                            detail=conflict)  # fmt: skip
-        self._redo = move.inverse()
-        guard = None
-        if move.empty is not None and self._mode is not OnConflict.FORCE:
-            guard = dict(move.renames)[move.empty]
-        self._plan = Plan(
-            statements=(move.sql(),),
-            receipt=move.receipt(self._call),
-            back=self._redo,
-            guard=guard,
-        )
+        self._plan = _backwards(session, way, self._call, force=force)
         return step
 
     async def capture(self) -> Captured | Deny:
@@ -216,7 +167,7 @@ class DefinitionUnwinding:
             reversibility=Reversibility.EXACT,
             manifest={
                 "format": FORMAT,
-                "back": self._redo.as_json() if self._redo else None,
+                "back": self._plan.back.as_json() if self._plan.back else None,
             },
         )
         return Captured(undo=undo, receipt=self._plan.receipt or self._call)
@@ -233,7 +184,7 @@ class DefinitionUnwinding:
 
 async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Post) -> Outcome:
     """Runs a plan after its permit and returns ``landed``, or the truth."""
-    if not plan.statements:
+    if plan.empty:
         return landed
 
     def work(session: Session) -> None:
@@ -241,15 +192,14 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
         for statement in plan.statements:
             post.probe("mysql.announced")
             session.run(statement)
+        kept = _locked(session, plan, post.probe) if plan.lock else None
         post.probe("mysql.moved")
-        if (
-            plan.guard
-            and plan.back
-            and session.rows(f"SELECT 1 FROM {quoted(*plan.guard)} LIMIT 1")
-        ):
+        if isinstance(plan.back, Move) and _written(session, plan):
             session.run(plan.back.sql())
             raise UpstreamError("Others wrote to the table meanwhile.", reason="revert.conflict")
-        receipts.settled(session, call)
+        if plan.sums is not None and kept is None:
+            kept = _checksum(session, plan.sums)
+        receipts.settled(session, call, kept)
 
     try:
         await lent.do(work)
@@ -260,46 +210,79 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
     return landed
 
 
-def _creating(target: Name, call: str, text: str) -> Plan:
-    back = Move(renames=((target, aside(call)),), trace=aside(call), present=True, empty=target)
-    return Plan(statements=(text,), receipt=f"{call}|?{target[0]}|{target[1]}", back=back)
+def _locked(session: Session, plan: Plan, probe: Probe) -> int | None:
+    """Does what has to be done while nobody else can write; the checksum of what is left."""
+    listed = ", ".join(f"{quoted(*name)} WRITE" for name in plan.lock)
+    session.run(f"LOCK TABLES {listed}")
+    if plan.clean is not None and session.rows(plan.clean):
+        raise UpstreamError("Others wrote to what would go.", reason="revert.conflict")
+    for statement in plan.within:
+        last = statement is plan.within[-1]
+        if plan.copied is not None:
+            session.run(TIGHT.format(modes=session.modes) if last else LOOSE)
+        if last and plan.copied is not None:
+            one, other = (_checksum(session, name) for name in plan.copied)
+            if one is None or one != other:
+                raise UpstreamError(
+                    f"{dotted(plan.copied[0])} could not be copied exactly.",
+                    reason="undo.unavailable",
+                )
+        probe("mysql.locked")
+        session.run(statement)
+    kept = None if plan.sums is None else _checksum(session, plan.sums)
+    session.run("UNLOCK TABLES")
+    return kept
 
 
-def _dropping(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> Plan:
-    kept = aside(call)
-    if triggers:
-        kept = (target[0], f"{kept[0]}_{kept[1]}")  # triggers do not leave their schema
-    leaving = tuple(key for key in keys if key.child == target)
-    move = Move(renames=((target, kept),), trace=kept, present=True, drops=leaving)
-    return Plan(statements=(move.sql(),), receipt=move.receipt(call), back=move.inverse())
+def _checksum(session: Session, name: Name) -> int | None:
+    """``None`` where there is no such table."""
+    table = catalog.tables(session, [name]).get(name)
+    return None if table is None else rows.checksum(session, table)
 
 
-def _emptying(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: bool) -> Plan:
-    if triggers or any(key.child == target for key in keys):
-        raise _no_way(f"{_dotted(target)} has triggers or foreign keys, which an empty copy of it "
-                      "would not have. DELETE FROM it is undone exactly.")  # fmt: skip
-    fresh, kept = aside(call, "n"), aside(call)
-    move = Move(renames=((target, kept), (fresh, target)), trace=kept, present=True)
-    made = f"CREATE TABLE {quoted(*fresh)} LIKE {quoted(*target)}"
+def _written(session: Session, plan: Plan) -> bool:
+    """Whether somebody wrote to the table that was just set aside."""
+    if plan.guard is None:
+        return False
+    if plan.guard_sum is not None:
+        return _checksum(session, plan.guard) != plan.guard_sum
+    return bool(session.rows(f"SELECT 1 FROM {quoted(*plan.guard)} LIMIT 1"))
+
+
+def _backwards(session: Session, way: Move | Alteration, call: str, *, force: bool) -> Plan:
+    if isinstance(way, Alteration):
+        back = way.inverse()
+        return Plan(
+            lock=(way.table,), clean=None if force else way.written(), within=(way.backward,),
+            receipt=back.receipt(call), back=back,
+        )  # fmt: skip
+    statements = [way.sql()]
+    names = dict(way.renames)
+    stays = next((to for to in names.values() if to == way.empty), None)
+    if way.sums is not None and stays is not None:
+        counter = catalog.counter(session, stays)
+        if counter is not None:
+            came = next(of for of, to in way.renames if to == stays)
+            statements.insert(0, f"ALTER TABLE {quoted(*came)} AUTO_INCREMENT = {counter}")
     return Plan(
-        statements=(made, move.sql()), receipt=move.receipt(call), back=move.inverse(empty=target)
+        statements=tuple(statements),
+        receipt=way.receipt(call),
+        back=way.inverse(empty=stays, sums=call) if way.sums and stays else way.inverse(),
+        guard=None if way.empty is None or force else names[way.empty],
+        guard_sum=receipts.rows_sum(session, way.sums) if way.sums else None,
+        sums=stays if way.sums else None,
     )
 
 
-def _unreferenced(target: Name, keys: Sequence[ForeignKey]) -> None:
-    for key in keys:
-        if key.parent == target:
-            raise UpstreamError(
-                f"{_dotted(target)} is referenced by {_dotted(key.child)} ({key.name}); the server "
-                "would refuse this as well.",
-                code=1451,
-            )
-
-
-def _extent(session: Session, target: Name) -> Measured:
-    count = int(session.rows(f"SELECT COUNT(*) FROM {quoted(*target)}")[0][0] or 0)
-    share = 1.0 if count > _SHARE_FROM else 0.0
-    return Measured(tables={_dotted(target): RowCounts(deleted=count)}, share=share)
+def _altered(session: Session, way: Alteration, *, force: bool) -> Conflict | str | None:
+    """What keeps a table from being altered back, if anything does."""
+    if not alteration.stands(session, way.table, way.after):
+        return f"{dotted(way.table)} is not the table that it was when the call ran."
+    written = None if force else way.written()
+    if written is not None and session.rows(written):
+        return Conflict(resource=dotted(way.table), key=None, before=None, after=None,
+                        now={"columns": list(way.fresh)}, why="changed")  # fmt: skip
+    return None
 
 
 def _in_the_way(session: Session, move: Move, *, force: bool) -> Conflict | str | None:
@@ -307,28 +290,25 @@ def _in_the_way(session: Session, move: Move, *, force: bool) -> Conflict | str 
     present = set(catalog.relations(session, [n for pair in move.renames for n in pair]))
     for of, to in move.renames:
         if of not in present:
-            return f"{_dotted(of)} is gone."
+            return f"{dotted(of)} is gone."
         if to in present and to not in {other for other, _ in move.renames}:
-            return Conflict(resource=_dotted(to), key=None, before=None, after=None,
-                            now={"table": _dotted(to)}, why="present")  # fmt: skip
-    if move.empty is not None and not force:
+            return Conflict(resource=dotted(to), key=None, before=None, after=None,
+                            now={"table": dotted(to)}, why="present")  # fmt: skip
+    if move.empty is not None and move.sums is not None:
+        kept = receipts.rows_sum(session, move.sums)
+        if not force and (kept is None or _checksum(session, move.empty) != kept):
+            return Conflict(resource=dotted(move.empty), key=None, before=None, after=None,
+                            now={"rows": "other"}, why="changed")  # fmt: skip
+    elif move.empty is not None and not force:
         try:
             found = session.rows(f"SELECT 1 FROM {quoted(*move.empty)} LIMIT 1 FOR UPDATE")
         except pymysql.ProgrammingError:
-            return f"{_dotted(move.empty)} is gone."
+            return f"{dotted(move.empty)} is gone."
         if found:
-            return Conflict(resource=_dotted(move.empty), key=None, before=None, after=None,
+            return Conflict(resource=dotted(move.empty), key=None, before=None, after=None,
                             now={"rows": "some"}, why="changed")  # fmt: skip
     return None
 
 
-def _dotted(name: Name) -> str:
-    return ".".join(name)
-
-
 def _result(verb: str) -> dict[str, object]:
     return {"verb": verb, "columns": [], "rows": [], "affected": 0}
-
-
-def _no_way(detail: str) -> UpstreamError:
-    return UpstreamError(detail, reason="undo.unavailable")

@@ -3,16 +3,22 @@ exact. What is dropped or truncated is moved aside and never destroyed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 
 from gateway.model import Deny
+from gateway.upstreams.sql.mysql import clauses
+from gateway.upstreams.sql.mysql.clauses import Key
 from gateway.upstreams.sql.mysql.functions import KEYWORDS, NATIVE
-from gateway.upstreams.sql.mysql.lexing import Text, Token
+from gateway.upstreams.sql.mysql.lexing import Text
+from gateway.upstreams.sql.mysql.words import Words
 
+ACCEPTED = (
+    "Of the statements that change the schema, those with an exact way back are accepted: DROP, "
+    "TRUNCATE, RENAME, CREATE and ALTER of one table, its indexes, and CREATE and DROP VIEW."
+)
 _HEADS = frozenset({"drop", "truncate", "rename", "create", "alter"})
 _CREATED: tuple[type[exp.Expr], ...] = (
     exp.Create, exp.Schema, exp.Table, exp.Identifier, exp.ColumnDef, exp.ColumnConstraint,
@@ -26,20 +32,29 @@ _CREATED: tuple[type[exp.Expr], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """``verb``: drop, truncate, create, alter (a rename). ``target`` and ``to``: schema, if it is
-    written, and name. ``lenient``: IF EXISTS or IF NOT EXISTS."""
+    """``verb``: drop, truncate, create, alter (``to``: a rename). ``target`` and ``to``: schema, if
+    it is written, and name. ``lenient``: IF EXISTS or IF NOT EXISTS. ``view``: the target is one.
+    ``place``: where the target stands in the text of an ``alter`` that is no rename. ``query``:
+    where the text of a view or of rows to begin with starts. ``renamed``: columns, new name to old.
+    ``key``: the foreign key that an ``alter`` is about.
+    """
 
     verb: str
     target: tuple[str | None, str]
     to: tuple[str | None, str] | None = None
     lenient: bool = False
+    view: bool = False
+    place: tuple[int, int] | None = None
+    query: int | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
+    key: Key | None = None
 
 
 def read(text: Text) -> Definition | Deny | None:
     """``None`` for a statement that is none of these."""
     if text.first not in _HEADS or text.tokens[0].kind != "word":
         return None
-    words = _Words(text.tokens)
+    words = Words(text.tokens)
     found: Definition | None = None
     if words.take("drop", "table"):
         lenient = words.take("if", "exists")
@@ -56,22 +71,60 @@ def read(text: Text) -> Definition | Deny | None:
         found = None if name is None or to is None else Definition("alter", name, to)
     elif words.take("create", "table"):
         return _created(text, words)
+    elif words.take("create", "view"):
+        return _viewed(words)
+    elif words.take("drop", "view"):
+        lenient = words.take("if", "exists")
+        name = words.name()
+        found = None if name is None else Definition("drop", name, lenient=lenient, view=True)
+    elif text.first in ("alter", "create", "drop"):
+        return _altered(text, words)
     if found is None or not words.ended:
         return Deny(
             reason="sql.unsupported",
-            detail="Of the statements that change the schema, those with an exact way back are "
-            "accepted: DROP TABLE, TRUNCATE, RENAME TABLE and CREATE TABLE, one table each.",
+            detail=ACCEPTED,
         )
     return found
 
 
-def _created(text: Text, words: _Words) -> Definition | Deny:
+def _viewed(words: Words) -> Definition | Deny:
     lenient = words.take("if", "not", "exists")
     name = words.name()
+    if name is None or not words.take("as") or words.ended:
+        return _unsupported("A view is accepted as CREATE VIEW name AS SELECT ...")
+    return Definition("create", name, lenient=lenient, view=True, query=words.start)
+
+
+def _altered(text: Text, words: Words) -> Definition | Deny:
+    found = clauses.read(text, words)
+    if isinstance(found, Deny):
+        return found
+    if found is None:
+        return _unsupported(ACCEPTED)
+    if found.to is not None:
+        return Definition("alter", found.target, found.to)
+    return Definition("alter", found.target, place=found.place, renamed=found.renamed,
+                      key=found.key)  # fmt: skip
+
+
+def _created(text: Text, words: Words) -> Definition | Deny:
+    lenient = words.take("if", "not", "exists")
+    name = words.name()
+    if name is None:
+        return _unsupported("The CREATE TABLE is not understood.")
+    query = _query(words)
+    if query is not None and words.at_query:
+        return Definition("create", name, lenient=lenient, query=query)
     refusal = _odd(text)
-    if name is None or refusal is not None:
-        return refusal or _unsupported("The CREATE TABLE is not understood.")
+    if refusal is not None:
+        return refusal
     return Definition("create", name, lenient=lenient)
+
+
+def _query(words: Words) -> int | None:
+    """Where the SELECT of a CREATE TABLE name [AS] SELECT starts."""
+    words.take("as")
+    return None if words.ended else words.start
 
 
 def _odd(text: Text) -> Deny | None:
@@ -98,43 +151,6 @@ def _odd(text: Text) -> Deny | None:
         if called and word not in names | NATIVE | KEYWORDS | {"int", "json", "uuid"}:
             return _unsupported(f"{token.text} is not accepted here.")
     return None
-
-
-class _Words:
-    """Takes a statement apart from the left."""
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
-        self._at = 0
-
-    @property
-    def ended(self) -> bool:
-        return self._at == len(self._tokens)
-
-    def take(self, *words: str) -> bool:
-        """The next tokens, if they are these keywords."""
-        part = self._tokens[self._at : self._at + len(words)]
-        if [t.text.lower() if t.kind == "word" else "" for t in part] != list(words):
-            return False
-        self._at += len(words)
-        return True
-
-    def name(self) -> tuple[str | None, str] | None:
-        """The next tokens as the name of a table."""
-        first = self._word()
-        if first is None:
-            return None
-        if self._at < len(self._tokens) and self._tokens[self._at].text == ".":
-            self._at += 1
-            second = self._word()
-            return None if second is None else (first, second)
-        return None, first
-
-    def _word(self) -> str | None:
-        if self._at >= len(self._tokens) or self._tokens[self._at].kind not in ("word", "quoted"):
-            return None
-        self._at += 1
-        return self._tokens[self._at - 1].text
 
 
 def _unsupported(detail: str) -> Deny:

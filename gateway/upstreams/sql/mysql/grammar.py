@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from gateway.model import Deny
-from gateway.upstreams.sql.mysql import definitions
+from gateway.upstreams.sql.mysql import definitions, lexing
 from gateway.upstreams.sql.mysql.bodies import bare_only, odd_call
 from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.functions import NATIVE, SHADOWED
@@ -109,16 +109,32 @@ def read(text: Text) -> Written | Deny:
     return _written(text, tree, known | _shadowed(text))
 
 
-def _defining(text: Text, definition: Definition) -> Written:
+def _defining(text: Text, definition: Definition) -> Written | Deny:
     refs = tuple(Ref(*name) for name in (definition.target, definition.to) if name is not None)
+    query = None if definition.query is None else _queried(text, definition.query)
+    if isinstance(query, Deny):
+        return query
     return Written(
         text=text,
         verb=definition.verb,
-        refs=refs,
+        refs=refs if query is None else (*refs, *query.refs),
+        local=frozenset() if query is None else query.local,
         changed=refs,
         verbs=(definition.verb,),
+        known=frozenset() if query is None else query.known,
         definition=definition,
     )
+
+
+def _queried(text: Text, start: int) -> Written | Deny:
+    """The query of a view or of a table that begins with rows, judged as a read of its own."""
+    texts = lexing.read(text.sent[start:], ())
+    if isinstance(texts, Deny):
+        return texts
+    found = read(texts[0]) if len(texts) == 1 else _unparsable("The query is not understood.")
+    if isinstance(found, Deny) or found.verb == "select":
+        return found
+    return _unsupported("Only a SELECT can stand here.")
 
 
 def readable(text: Text) -> str:

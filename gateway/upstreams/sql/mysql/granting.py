@@ -18,7 +18,8 @@ from gateway.upstreams.sql.mysql.session import Address, Door, Session, Timeouts
 
 _OWN_ACCOUNT = "holdfast"  # the name that is proposed where no capture_url is configured
 _ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_DEFINITIONS = ("CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "TRIGGER", "CREATE VIEW")
+_DEFINITIONS = ("CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "TRIGGER", "CREATE VIEW",
+                "LOCK TABLES")  # fmt: skip
 _TIMEOUTS = Timeouts(statement=20, lock=2, idle=60)
 
 

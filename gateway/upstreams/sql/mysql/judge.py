@@ -84,7 +84,8 @@ def read(sql: str, params: Sequence[Json], max_bytes: int) -> Read | Deny:
 
 def _shown(text: lexing.Text, written: Written) -> ShownStatement | Deny:
     if written.definition is not None:
-        names = tuple(r.name if r.schema is None else f"{r.schema}.{r.name}" for r in written.refs)
+        refs = written.refs
+        names = tuple(r.name if r.schema is None else f"{r.schema}.{r.name}" for r in refs)
         destroys = written.verb in ("drop", "truncate")
         return ShownStatement(
             verb=written.verb, verbs=written.verbs, tables=names, bounded=not destroys
@@ -143,7 +144,8 @@ class Judge:
         found = catalog.relations(session, map(self.at, written.refs))
         for ref in written.refs:
             local = ref.schema is None and ref.name in written.local
-            excused = local or written.definition is not None or _aliased(ref, written)
+            defined = written.definition is not None and ref in written.changed
+            excused = local or defined or _aliased(ref, written)
             if self.at(ref) not in found and not excused:
                 # The server says it best: no such table, no database chosen, no right to it.
                 name = (ref.name,) if ref.schema is None else (ref.schema, ref.name)
@@ -233,7 +235,7 @@ def _part_of(
     at: At,
 ) -> _Part:
     if written.definition is not None:
-        return _defined(written, seen, at)
+        return _defined(written, seen, inside, at)
     effects: list[Effect] = []
     changed = {at(ref) for ref in written.changed}
     named = [ref for ref in written.refs if at(ref) in found]
@@ -261,12 +263,22 @@ def _part_of(
     )
 
 
-def _defined(written: Written, seen: ShownStatement, at: At) -> _Part:
+def _defined(
+    written: Written, seen: ShownStatement, inside: Mapping[Name, Relation], at: At
+) -> _Part:
+    assert written.definition is not None
+    kind = "view" if written.definition.view else "table"
     effects = tuple(
-        Effect(verb=written.verb, kind="table", name=".".join(at(ref)), columns=("*",),
+        Effect(verb=written.verb, kind=kind, name=".".join(at(ref)), columns=("*",),
                bounded=seen.bounded)
-        for ref in written.refs
+        for ref in written.changed
     )  # fmt: skip
+    read_ = [at(ref) for ref in written.refs if ref not in written.changed]
+    read_ += [relation.at for relation in inside.values()]
+    effects += tuple(
+        Effect(verb="select", kind="table", name=".".join(name), columns=("*",))
+        for name in dict.fromkeys(read_)
+    )
     statement = Statement(
         verb=written.verb, tables=tuple(e.name for e in effects), bounded=seen.bounded
     )

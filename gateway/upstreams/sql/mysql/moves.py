@@ -18,24 +18,30 @@ FORMAT = "mariadb-moves-1"
 class Move:
     """``renames``: from, to, in this order, all at once. ``drops`` and ``adds``: foreign keys that
     leave the one table of ``renames``: a table that is set aside must not be reached by a cascade.
+    ``rekeys``: clauses that go with ``adds``, so that indexes stand in their order again.
     ``trace``: a table that stands there only (``present``) or no more once the move is done.
-    ``empty``: a table that nobody may have written to."""
+    ``empty``: a table that nobody may have written to. ``sums``: the call that left ``empty`` with
+    rows, whose receipt holds their checksum."""
 
     renames: tuple[tuple[Name, Name], ...]
     trace: Name
     present: bool
     drops: tuple[ForeignKey, ...] = ()
     adds: tuple[ForeignKey, ...] = ()
+    rekeys: tuple[str, ...] = ()
     empty: Name | None = None
+    sums: str | None = None
 
-    def inverse(self, empty: Name | None = None) -> Move:
+    def inverse(self, empty: Name | None = None, sums: str | None = None) -> Move:
         return Move(
             renames=tuple((to, of) for of, to in reversed(self.renames)),
             trace=self.trace,
             present=not self.present,
             drops=self.adds,
             adds=self.drops,
+            rekeys=self.rekeys,
             empty=empty,
+            sums=sums,
         )
 
     def sql(self) -> str:
@@ -44,7 +50,8 @@ class Move:
             return f"RENAME TABLE {listed}"
         ((of, to),) = self.renames
         parts = [f"DROP FOREIGN KEY {quoted(key.name)}" for key in self.drops]
-        parts += [f"ADD {_clause(key)}" for key in self.adds]
+        parts += [f"ADD {clause(key)}" for key in self.adds]
+        parts += self.rekeys if self.adds else ()
         return f"ALTER TABLE {quoted(*of)} {', '.join(parts)}, RENAME TO {quoted(*to)}"
 
     def receipt(self, call: str) -> str:
@@ -58,7 +65,9 @@ class Move:
             "present": self.present,
             "drops": [_key_json(key) for key in self.drops],
             "adds": [_key_json(key) for key in self.adds],
+            "rekeys": list(self.rekeys),
             "empty": list(self.empty) if self.empty else None,
+            "sums": self.sums,
         }
 
 
@@ -71,7 +80,9 @@ def from_json(told: Mapping[str, Json]) -> Move:
         present=bool(told["present"]),
         drops=tuple(map(_key, told["drops"])),
         adds=tuple(map(_key, told["adds"])),
+        rekeys=tuple(map(str, told.get("rekeys", ()))),
         empty=_name(empty) if empty else None,
+        sums=told.get("sums"),
     )
 
 
@@ -82,11 +93,12 @@ def aside(call: str, what: str = "q") -> Name:
 
 def marked(move: Move, call: str) -> Move:
     """With a table of its own as the trace, which moves along."""
-    before, after = aside(call, "m"), aside(call, "n")
+    before, after = aside(call, "m"), aside(call, "k")
     return replace(move, renames=(*move.renames, (before, after)), trace=after, present=True)
 
 
-def _clause(key: ForeignKey) -> str:
+def clause(key: ForeignKey) -> str:
+    """What adds a foreign key, after ADD."""
     columns = ", ".join(map(quoted, key.columns))
     references = ", ".join(map(quoted, key.references))
     return (

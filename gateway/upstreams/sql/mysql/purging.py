@@ -25,20 +25,21 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.mysql import receipts
-from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA
-from gateway.upstreams.sql.mysql.defining import Plan, Post, carry_out
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, relations
+from gateway.upstreams.sql.mysql.defining import Post, carry_out
 from gateway.upstreams.sql.mysql.images import NO_WAY_BACK
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import FORMAT
+from gateway.upstreams.sql.mysql.plans import Plan
 from gateway.upstreams.sql.mysql.pool import Lent
 from gateway.upstreams.sql.mysql.session import Session
 
-_PREFIX = "q_"
-_INSIDE = f"{OWN_SCHEMA}_{_PREFIX}"  # in its own schema, for its triggers' sake
+_INSIDE = f"{OWN_SCHEMA}_q_"  # in its own schema, for its triggers' sake
 _LISTED = (
     "SELECT table_schema, table_name, COALESCE(data_length + index_length, 0), "
     "UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
-    f"WHERE (table_schema = '{OWN_SCHEMA}' AND table_name LIKE 'q\\_%') "
+    # n_: what a revert set aside, so that it can be taken back itself.
+    f"WHERE (table_schema = '{OWN_SCHEMA}' AND table_name REGEXP '^[qn]_') "
     f"OR table_name LIKE '{OWN_SCHEMA}\\_q\\_%'"
 )
 
@@ -49,7 +50,7 @@ def quarantined(session: Session, source: str) -> list[Quarantined]:
         return []
     found: list[Quarantined] = []
     for schema, name, size, made in session.texts(_LISTED):
-        call = str(name).removeprefix(_PREFIX if schema == OWN_SCHEMA else _INSIDE)
+        call = str(name).removeprefix(_INSIDE) if schema != OWN_SCHEMA else str(name)[2:]
         found.append(
             Quarantined(
                 source=source,
@@ -115,7 +116,12 @@ class Purge:
         }
         if names:
             schema, last = names[-1]
-            dropped = tuple(f"DROP TABLE {quoted(*name)}" for name in names)
+            kinds = await self._lent.do(lambda session: relations(session, names))
+            dropped = tuple(
+                f"DROP {'VIEW' if kinds[name].kind == 'VIEW' else 'TABLE'} {quoted(*name)}"
+                for name in names
+                if name in kinds
+            )
             self._plan = Plan(statements=dropped, receipt=f"{self._call}|-{schema}|{last}")
         tables = {".".join(name): RowCounts() for name in names}
         return Ran(measured=Measured(tables=tables), result=self._result)

@@ -11,6 +11,7 @@ import pymysql
 
 from gateway.errors import UpstreamError
 from gateway.model import EffectState
+from gateway.upstreams.sql.mysql.alteration import stands
 from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, relations
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
@@ -20,15 +21,17 @@ TABLE = quoted(OWN_SCHEMA, "receipts")
 _DONE, _BEGUN = b"done", b"begun"
 
 _DUPLICATE = 1062
-_MISSING = frozenset({1146, 1049, 1142, 1044, 1143})
+_MISSING = frozenset({1146, 1049, 1054, 1142, 1044, 1143})
 _LOCKED = frozenset({1205, 1213})
 
 CREATE = (
     f"CREATE TABLE IF NOT EXISTS {TABLE} (call_id VARCHAR(64) CHARACTER SET ascii "
     "COLLATE ascii_bin NOT NULL PRIMARY KEY, state VARCHAR(8) CHARACTER SET ascii "
     "COLLATE ascii_bin NOT NULL, made_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), "
-    "KEY (made_at)) ENGINE=InnoDB"
+    "rows_sum BIGINT UNSIGNED, KEY (made_at)) ENGINE=InnoDB"
 )
+# What an earlier version made lacks it.
+ADD_SUM = f"ALTER TABLE {TABLE} ADD COLUMN IF NOT EXISTS rows_sum BIGINT UNSIGNED"
 _KEPT_DAYS = 30
 
 
@@ -36,11 +39,12 @@ def prepare(session: Session) -> None:
     """Makes the table, where the account may. Ends an open transaction, so not within one."""
     session.run(f"CREATE DATABASE IF NOT EXISTS {quoted(OWN_SCHEMA)}")
     session.run(CREATE)
+    session.run(ADD_SUM)
 
 
 def there(session: Session) -> bool:
     try:
-        session.rows(f"SELECT 1 FROM {TABLE} LIMIT 0")
+        session.rows(f"SELECT rows_sum FROM {TABLE} LIMIT 0")
     except pymysql.Error as error:
         if code_of(error) in _MISSING:
             return False
@@ -89,8 +93,16 @@ def announce(session: Session, call: str) -> None:
         raise
 
 
-def settled(session: Session, call: str) -> None:
-    session.run(f"UPDATE {TABLE} SET state = 'done' WHERE call_id = {_id(call)}")
+def settled(session: Session, call: str, rows_sum: int | None = None) -> None:
+    """``rows_sum``: the checksum of the table that the call left behind."""
+    kept = "NULL" if rows_sum is None else str(rows_sum)
+    session.run(f"UPDATE {TABLE} SET state = 'done', rows_sum = {kept} WHERE call_id = {_id(call)}")
+
+
+def rows_sum(session: Session, call: str) -> int | None:
+    """What ``settled`` kept; ``None`` also where the call was cut off before."""
+    found = session.rows(f"SELECT rows_sum FROM {TABLE} WHERE call_id = {_id(call)}")
+    return int(found[0][0]) if found and found[0][0] is not None else None
 
 
 def made_at(session: Session, call: str) -> float | None:
@@ -125,19 +137,30 @@ def ask(session: Session, receipt: str) -> EffectState:
 def _traced(session: Session, call: str, trace: str) -> EffectState:
     """By the table that the statement left behind or took away, once nothing of the call can still
     run. ``trace``: ``+`` (there: done), ``-`` (gone: done) or ``?`` (gone: not done), a schema and
-    a table."""
+    a table; ``=`` and its states before and after."""
     if session.rows(f"SELECT IS_FREE_LOCK({_lock(call)})") != [(b"1",)]:
         return EffectState.UNKNOWN
-    sign, (schema, _, name) = trace[:1], trace[1:].partition("|")
-    there = bool(relations(session, [(schema, name)]))
-    if sign == "?" and there:
-        return EffectState.UNKNOWN  # whoever made it: it cannot be told
-    done = there if sign == "+" else not there and sign == "-"
+    done = _done(session, trace)
+    if done is None:
+        return EffectState.UNKNOWN
     state = "done" if done else "void"
     session.run(
         f"UPDATE {TABLE} SET state = '{state}' WHERE call_id = {_id(call)} AND state = 'begun'"
     )
     return EffectState.APPLIED if done else EffectState.NONE
+
+
+def _done(session: Session, trace: str) -> bool | None:
+    sign, (schema, _, name) = trace[:1], trace[1:].partition("|")
+    if sign == "=":
+        name, before, after = name.rsplit("|", 2)
+        if stands(session, (schema, name), after):
+            return True
+        return False if stands(session, (schema, name), before) else None
+    there = bool(relations(session, [(schema, name)]))
+    if sign == "?" and there:
+        return None  # whoever made it: it cannot be told
+    return there if sign == "+" else not there and sign == "-"
 
 
 def _lock(call: str) -> str:

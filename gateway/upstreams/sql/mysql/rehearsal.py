@@ -12,13 +12,12 @@ from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import Table, Trigger
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
-from gateway.upstreams.sql.mysql.restore import LOOSE, Restored, restore
+from gateway.upstreams.sql.mysql.restore import LOOSE, TIGHT, Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
 from gateway.upstreams.sql.mysql.triggers import way
 
 _DENIED = frozenset({1142, 1143, 1044, 1227})
-_TIGHT = "SET foreign_key_checks = 1, check_constraint_checks = 1, sql_mode = '{modes}'"
 
 
 class CannotRehearse(Exception):
@@ -48,7 +47,7 @@ def rehearse(
     finally:
         if own.in_transaction:
             own.run("ROLLBACK TO SAVEPOINT holdfast_rehearsal")
-            own.run(_TIGHT.format(modes=own.modes))
+            own.run(TIGHT.format(modes=own.modes))
     return None
 
 

@@ -26,6 +26,7 @@ LOOSE = (
     "SET foreign_key_checks = 0, check_constraint_checks = 0, "
     "sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'"
 )
+TIGHT = "SET foreign_key_checks = 1, check_constraint_checks = 1, sql_mode = '{modes}'"
 
 _TAKEN = frozenset({1062, 1586})
 # What the server may say of a row that it does not take; everything else ends the revert.

@@ -35,6 +35,7 @@ from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.grammar import Written
 from gateway.upstreams.sql.mysql.images import unpack
 from gateway.upstreams.sql.mysql.judge import PRELOAD, Judge, Judged, Read, read
+from gateway.upstreams.sql.mysql.plans import Wish
 from gateway.upstreams.sql.mysql.pool import Lent, Pool
 from gateway.upstreams.sql.mysql.purging import Purge, purge_of
 from gateway.upstreams.sql.mysql.session import Timeouts, elsewhere
@@ -265,13 +266,15 @@ class MariadbUpstream:
         target, to = self._judge.at(written.refs[0]), None
         if definition.to is not None:
             to = self._judge.at(written.refs[1])
-        return DefinitionAttempt(
-            lent, call.id, definition, (target, to), written.text.sent, self._post()
+        wish = Wish(
+            call=call.id, definition=definition, target=target, to=to, text=written.text.sent
         )
+        return DefinitionAttempt(lent, wish, self._post())
 
     def _post(self) -> Post:
         return Post(
             source=self._name,
+            peers=self._peers.session,
             verify=self._agents.verify,
             ask=self.happened,
             probe=self._probe,

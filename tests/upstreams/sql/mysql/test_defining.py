@@ -26,6 +26,17 @@ TRIGGERED = (
     "CREATE TABLE log (id INT)",
     "CREATE TRIGGER x AFTER DELETE ON t FOR EACH ROW INSERT INTO log VALUES (OLD.id)",
 )
+WIDE = (
+    "CREATE TABLE t (id INT PRIMARY KEY, a INT NOT NULL DEFAULT 3 COMMENT 'c''d', b VARCHAR(20), "
+    "c ENUM('x,', 'y)') DEFAULT 'y)', twice INT AS (id * 2) STORED, KEY a (a), KEY b (b), "
+    "KEY c (c), UNIQUE u (b, a), CONSTRAINT pos CHECK (id > 0), CONSTRAINT neg CHECK (a > -9)) "
+    "COMMENT='the, (table)'",
+    "INSERT INTO t (id, a, b, c) VALUES (1, 1, 'a', 'x,'), (2, 2, 'B ', NULL), (3, 2, NULL, 'y)')",
+)
+NOKEY = (
+    "CREATE TABLE t (id INT, a INT)",
+    "INSERT INTO t VALUES (3, 1), (1, 1), (2, NULL)",
+)
 VIEWED = (*T, "CREATE VIEW w AS SELECT v FROM t")
 
 EXACT = [
@@ -41,6 +52,59 @@ EXACT = [
     ("RENAME of a parent", FAMILY, "RENAME TABLE p TO q"),
     ("CREATE", T, "CREATE TABLE n (id INT PRIMARY KEY, v VARCHAR(9) DEFAULT 'x', KEY k (v))"),
     ("CREATE LIKE", T, "CREATE TABLE n LIKE t"),
+    ("CREATE AS", T, "CREATE TABLE n AS SELECT id, CONCAT(v, 'x') AS w FROM t"),
+    ("CREATE with columns LIKE", T, "CREATE TABLE n SELECT * FROM t WHERE id < 5"),
+    ("CREATE VIEW", T, "CREATE VIEW n AS SELECT id FROM t WHERE v > 'v1'"),
+    ("DROP VIEW", VIEWED, "DROP VIEW w"),
+    ("CREATE INDEX", T, "CREATE INDEX k ON t (v, id)"),
+    ("CREATE UNIQUE INDEX", T, "CREATE UNIQUE INDEX k ON {d}.t (v)"),
+    ("DROP INDEX", T, "DROP INDEX v ON t"),
+    ("DROP INDEX in the middle", WIDE, "DROP INDEX a ON t"),
+    ("ADD COLUMN", T, "ALTER TABLE t ADD COLUMN x INT"),
+    ("ADD COLUMN in the middle", WIDE, "ALTER TABLE t ADD x VARCHAR(9) DEFAULT 'y' AFTER id"),
+    ("ADD COLUMN not null", WIDE, "ALTER TABLE t ADD x INT NOT NULL"),
+    ("ADD COLUMN of now", WIDE, "ALTER TABLE t ADD x TIMESTAMP DEFAULT CURRENT_TIMESTAMP"),
+    ("ADD generated", T, "ALTER TABLE t ADD x INT AS (id * 2) VIRTUAL"),
+    ("ADD several", WIDE, "ALTER TABLE t ADD x INT FIRST, ADD KEY x (x), DROP KEY b, COMMENT='q'"),
+    ("ADD CHECK", T, "ALTER TABLE t ADD CONSTRAINT c CHECK (v <> '')"),
+    ("DROP CHECK", WIDE, "ALTER TABLE t DROP CONSTRAINT pos"),
+    ("DROP COLUMN", WIDE, "ALTER TABLE t DROP COLUMN c"),
+    ("DROP COLUMN, no key", NOKEY, "ALTER TABLE t DROP COLUMN a"),
+    ("RENAME COLUMN", WIDE, "ALTER TABLE t RENAME COLUMN a TO z"),
+    ("CHANGE", WIDE, "ALTER TABLE t CHANGE a z INT NOT NULL DEFAULT 3 COMMENT 'c' AFTER b"),
+    ("MODIFY wider", WIDE, "ALTER TABLE t MODIFY b VARCHAR(30), MODIFY a BIGINT"),
+    ("MODIFY of another type", WIDE, "ALTER TABLE t MODIFY b VARBINARY(20)"),
+    ("MODIFY that moves", WIDE, "ALTER TABLE t MODIFY b VARCHAR(20) FIRST"),
+    ("DEFAULT", WIDE, "ALTER TABLE t ALTER COLUMN b SET DEFAULT 'k'"),
+    ("DROP DEFAULT", WIDE, "ALTER TABLE t ALTER a DROP DEFAULT"),
+    ("RENAME INDEX", WIDE, "ALTER TABLE t RENAME INDEX a TO q"),
+    ("CONVERT", WIDE, "ALTER TABLE t CONVERT TO CHARACTER SET latin1"),
+    ("PRIMARY KEY", NOKEY, "ALTER TABLE t ADD PRIMARY KEY (id)"),
+    ("DROP PRIMARY KEY", WIDE, "ALTER TABLE t DROP PRIMARY KEY"),
+    ("RENAME by ALTER", T, "ALTER TABLE t RENAME TO u"),
+    ("ALTER with triggers", TRIGGERED, "ALTER TABLE t ADD COLUMN x INT"),
+    ("ALTER of a parent", FAMILY, "ALTER TABLE p ADD COLUMN x INT"),
+    ("ALTER of a child", FAMILY, "ALTER TABLE c ADD COLUMN x INT DEFAULT 5"),
+    ("DROP FOREIGN KEY", FAMILY, "ALTER TABLE c DROP FOREIGN KEY one"),
+    (
+        "ADD FOREIGN KEY",
+        FAMILY,
+        "ALTER TABLE c ADD CONSTRAINT k FOREIGN KEY (id) REFERENCES p (id)",
+    ),
+    (
+        "ADD FOREIGN KEY with its index",
+        (*FAMILY, "ALTER TABLE c ADD COLUMN r INT"),
+        "ALTER TABLE c ADD CONSTRAINT k FOREIGN KEY (r) REFERENCES p (id) ON DELETE CASCADE",
+    ),
+    (
+        "DROP of a child with indexes in between",
+        (
+            "CREATE TABLE p (id INT PRIMARY KEY)",
+            "CREATE TABLE c (id INT, p INT, q INT, KEY x (q), "
+            "CONSTRAINT one FOREIGN KEY (p) REFERENCES p (id), KEY y (q, p))",
+        ),
+        "DROP TABLE c",
+    ),
     ("CREATE of a child", FAMILY, "CREATE TABLE n (p INT, FOREIGN KEY (p) REFERENCES p (id))"),
 ]
 
@@ -64,8 +128,8 @@ async def test_exact_and_again(case: Case, setup: tuple[str, ...], sql: str) -> 
 
 async def test_after_each_the_database_is_that_of_the_plain_statement(case: Case) -> None:
     for name, setup, sql in EXACT:
-        if name == "DROP with triggers":
-            continue  # stays in its schema under another name
+        if name in ("CREATE VIEW", "DROP with triggers", "ADD COLUMN of now"):
+            continue  # its owner, its place, its clock differ
         case.setup(*setup)
         case.run(sql.format(d=case.database))
         plain = case.dump()
@@ -107,12 +171,29 @@ REFUSED = [
     (FAMILY, "RENAME TABLE p TO c"),
     (T, "CREATE TABLE t (id INT)"),
     (T, "CREATE OR REPLACE TABLE t (id INT)"),
-    (T, "CREATE TABLE n AS SELECT * FROM t"),
     (T, "CREATE TEMPORARY TABLE n (id INT)"),
     (T, "CREATE TABLE n (id INT) ENGINE=MyISAM"),
     (T, "CREATE TABLE n (id INT DEFAULT NEXTVAL(s))"),
-    (T, "ALTER TABLE t ADD COLUMN x INT"),
-    (T, "CREATE VIEW n AS SELECT 1"),
+    (T, "CREATE TABLE n AS SELECT SLEEP(1)"),
+    (T, "CREATE VIEW n AS SELECT * FROM holdfast.receipts"),
+    (T, "CREATE OR REPLACE VIEW n AS SELECT 1"),
+    (VIEWED, "ALTER VIEW w AS SELECT 1"),
+    (VIEWED, "DROP TABLE w"),
+    (VIEWED, "DROP VIEW t"),
+    (VIEWED, "CREATE VIEW w AS SELECT 1"),
+    (T, "ALTER TABLE t ENGINE=MyISAM"),
+    (T, "ALTER TABLE t ADD x INT, RENAME TO u"),
+    (T, "ALTER TABLE t ADD SYSTEM VERSIONING"),
+    (T, "ALTER TABLE t PARTITION BY HASH (id)"),
+    (T, "ALTER TABLE t ADD x INT DEFAULT (NEXT VALUE FOR s)"),
+    (T, "ALTER TABLE t ADD COLUMN v INT"),
+    (T, "ALTER TABLE missing ADD COLUMN v INT"),
+    (T, "ALTER TABLE t ADD x INT REFERENCES u (id)"),
+    (TRIGGERED, "ALTER TABLE t DROP COLUMN v"),
+    (FAMILY, "ALTER TABLE c DROP COLUMN id"),
+    (FAMILY, "ALTER TABLE c DROP FOREIGN KEY three"),
+    (FAMILY, "ALTER TABLE c ADD FOREIGN KEY (id) REFERENCES p (id)"),
+    (FAMILY, "ALTER TABLE c DROP FOREIGN KEY one, DROP FOREIGN KEY two"),
     (T, "CREATE TRIGGER n BEFORE INSERT ON t FOR EACH ROW SET NEW.id = 1"),
     (T, "DROP TABLE t; SELECT 1"),
     (("CREATE TABLE m (id INT) ENGINE=MyISAM",), "DROP TABLE m"),
@@ -165,6 +246,44 @@ async def test_a_name_that_was_taken_meanwhile(case: Case) -> None:
     assert (reverted.states, reverted.whys) == (["conflict"], ["present"])
 
 
+async def test_what_others_wrote_to_an_altered_table_is_a_conflict(case: Case) -> None:
+    for sql, since in (
+        ("ALTER TABLE t ADD COLUMN x INT DEFAULT 5", "UPDATE t SET x = 6 WHERE id = 1"),
+        ("ALTER TABLE t DROP COLUMN c", "UPDATE t SET b = 'z' WHERE id = 1"),
+        ("CREATE TABLE n AS SELECT * FROM t", "DELETE FROM n WHERE id = 1"),
+    ):
+        case.setup(*WIDE)
+        before = case.dump()
+        done = await case.call(sql)
+        case.run(since)
+        reverted = await case.revert(done.undo, commit=False)
+        assert (reverted.states, reverted.whys) == (["conflict"], ["changed"]), sql
+        assert (await case.revert(done.undo, mode=OnConflict.FORCE)).states == ["reverted"]
+        assert case.dump() == before
+
+
+async def test_what_others_wrote_beside_a_new_column_stays(case: Case) -> None:
+    case.setup(*WIDE)
+    done = await case.call("ALTER TABLE t ADD COLUMN x INT DEFAULT 5")
+    case.run("UPDATE t SET b = 'z' WHERE id = 1")
+    case.run("INSERT INTO t (id) VALUES (9)")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.run("SELECT id, b FROM t ORDER BY id") == [
+        (1, "z"),
+        (2, "B "),
+        (3, None),
+        (9, None),
+    ]
+
+
+async def test_a_table_that_was_altered_since(case: Case) -> None:
+    case.setup(*WIDE)
+    done = await case.call("ALTER TABLE t ADD COLUMN x INT DEFAULT 5")
+    case.run("ALTER TABLE t ADD COLUMN y INT")
+    step = (await case.revert(done.undo, commit=False)).steps[0]
+    assert (step.state, step.reason) == ("failed", "revert.schema_changed")
+
+
 async def test_rows_that_others_wrote_since(case: Case) -> None:
     for sql in ("TRUNCATE t", "CREATE TABLE n LIKE t"):
         case.setup(*T)
@@ -190,7 +309,13 @@ async def test_a_change_of_the_schema_is_taken_back_alone(case: Case) -> None:
 async def test_a_connection_that_dies_is_told_by_the_trace(case: Case) -> None:
     case.setup(*T)
     before = case.dump()
-    for sql in ("DROP TABLE t", "TRUNCATE t", "RENAME TABLE t TO u"):
+    for sql in (
+        "DROP TABLE t",
+        "TRUNCATE t",
+        "RENAME TABLE t TO u",
+        "ALTER TABLE t ADD COLUMN x INT",
+        "ALTER TABLE t MODIFY v INT",
+    ):
         call, action = case.request(sql), await case.parse(sql)
         async with case.source.attempt(call, action) as attempt:
             await attempt.run()

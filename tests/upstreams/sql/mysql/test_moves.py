@@ -33,7 +33,7 @@ def test_a_move_and_its_inverse() -> None:
 def test_a_mark_moves_along() -> None:
     move = Move(renames=((("d", "a"), ("d", "b")),), trace=("d", "b"), present=True)
     assert marked(move, "call_1").sql() == (
-        "RENAME TABLE `d`.`a` TO `d`.`b`, `holdfast`.`m_call_1` TO `holdfast`.`n_call_1`"
+        "RENAME TABLE `d`.`a` TO `d`.`b`, `holdfast`.`m_call_1` TO `holdfast`.`k_call_1`"
     )
 
 

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import UpstreamError
+from tests.fixtures.mariadb_case import Case
+from tests.upstreams.sql.mysql.test_defining import WIDE
+
+
+async def test_a_copy_needs_the_right_to_lock(case: Case) -> None:
+    case.setup(*WIDE)
+    before = case.dump()
+    for host in ("localhost", "'127.0.0.1'"):
+        case.run(f"REVOKE LOCK TABLES ON {case.database}.* FROM agent@{host}")
+    with pytest.raises(UpstreamError) as error:
+        await case.call("ALTER TABLE t DROP COLUMN c")
+    assert error.value.reason == "undo.unavailable"
+    assert "LOCK TABLES" in error.value.detail
+    assert case.dump() == before
+    done = await case.call("ALTER TABLE t ADD COLUMN x INT")  # needs no copy
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+
+
+async def test_a_change_that_changes_nothing_does_nothing(case: Case) -> None:
+    case.setup(*WIDE)
+    done = await case.call("ALTER TABLE t ADD COLUMN IF NOT EXISTS b INT")
+    assert done.outcome.effect == "none"
+
+
+async def test_what_is_kept_is_copied_to_the_byte(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, d DATE, v VARCHAR(9), x INT)",
+        "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'",
+        "INSERT INTO t VALUES (0, '0000-00-00', 'a ', 1), (7, '2020-00-01', 'A', 2)",
+        "SET sql_mode = DEFAULT",
+        "ALTER TABLE t AUTO_INCREMENT = 50",
+    )
+    before = case.dump()
+    done = await case.call("ALTER TABLE t DROP COLUMN x")
+    case.run("INSERT INTO t (v) VALUES ('n')")
+    case.run("DELETE FROM t WHERE v = 'n'")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+    assert case.counter("t") >= 51
