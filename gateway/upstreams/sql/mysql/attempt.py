@@ -19,12 +19,14 @@ from gateway.model import (
     Measured,
     Outcome,
     Permit,
+    Redaction,
     Reversibility,
     RowCounts,
     Spooled,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
+from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.mysql import catalog, receipts, rows
 from gateway.upstreams.sql.mysql.capture import Capture, Ranged, measured, sizes
 from gateway.upstreams.sql.mysql.catalog import Name, Trigger
@@ -38,7 +40,7 @@ from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
 from gateway.upstreams.sql.mysql.rehearsal import CannotRehearse, rehearse
-from gateway.upstreams.sql.mysql.results import render
+from gateway.upstreams.sql.mysql.results import origins, render
 from gateway.upstreams.sql.mysql.session import Session, TooMuch
 from gateway.upstreams.sql.mysql.streams import Reply
 from gateway.upstreams.sql.mysql.triggers import firing
@@ -77,6 +79,11 @@ class MariadbAttempt:
         self._undo: Undo | None = None
         self._result: dict[str, Json] = {}
         self._spools = ExitStack()
+        self._mask = Mask()
+
+    def redact(self, redaction: Redaction, *, exposed: bool) -> None:
+        """See ``Redacting``."""
+        self._mask = Mask(redaction=redaction, exposed=exposed)
 
     def close(self) -> None:
         """Gives up images that no permit was asked for."""
@@ -88,6 +95,8 @@ class MariadbAttempt:
             result = await self._lent.do(self._read)
         except TooMuch:
             return _failed(self._too_large())
+        except UpstreamError as error:
+            raise self._mask.error(error) from error
         return Outcome(state=State.SUCCEEDED, effect=EffectState.NONE, result=result)
 
     def _read(self, session: Session) -> dict[str, Json]:
@@ -95,7 +104,7 @@ class MariadbAttempt:
         # READ ONLY of the transaction alone would not stop what commits by itself.
         session.run("SET SESSION TRANSACTION READ ONLY")
         session.run("START TRANSACTION READ ONLY")
-        result = _results([self._reply(session, w) for w in self._statements])
+        result = self._results(session, [self._reply(session, w) for w in self._statements])
         session.run("ROLLBACK")
         return result
 
@@ -107,6 +116,8 @@ class MariadbAttempt:
             except TooMuch:
                 too_large = self._too_large()
                 raise UpstreamError(too_large.detail, reason=too_large.reason) from None
+            except UpstreamError as error:
+                raise self._mask.error(error) from error
             self._around.probe("mysql.ran")
             seen = await self._lent.do_with(peer, lambda own, p: self._measure(own, p, ran))
         self._around.probe("mysql.measured")
@@ -122,7 +133,7 @@ class MariadbAttempt:
         before = handled(session)
         replies = [self._reply(session, written) for written in self._statements]
         after = handled(session)
-        self._result = _results(replies)
+        self._result = self._results(session, replies)
         try:
             self._around.verify(session)
         except UpstreamError:
@@ -130,7 +141,7 @@ class MariadbAttempt:
                 "A trigger changed the settings of the session.", reason="undo.unavailable"
             ) from None
         session.run(rows.EXACT)
-        return _Ran(replies=[r for _, r in replies], before=before, after=after, reach=reach)
+        return _Ran(replies=replies, before=before, after=after, reach=reach)
 
     def _reach(self, session: Session, peer: Session) -> Closure:
         wanted = self._wanted()
@@ -231,12 +242,23 @@ class MariadbAttempt:
 
     # --- steps ----------------------------------------------------------------------------
 
-    def _reply(self, session: Session, written: Written) -> tuple[str, Reply]:
+    def _reply(self, session: Session, written: Written) -> Reply:
         limits = self._around.limits
-        reply = session.statement(
+        return session.statement(
             written.text.sent, max_rows=limits.max_result_rows, max_bytes=limits.max_result_bytes
         )
-        return written.verb, reply
+
+    def _results(self, session: Session, replies: Sequence[Reply]) -> dict[str, Json]:
+        results: list[Json] = []
+        for written, reply in zip(self._statements, replies, strict=True):
+            result = render(written.verb, reply)
+            if self._mask.redaction and reply.fields:
+                named = map(self._around.at, written.refs)
+                found = catalog.relations(session, named).values()
+                base = {".".join(r.at) for r in found if r.kind != "VIEW"}
+                result = self._mask.result(result, origins(reply, written, base))
+            results.append(result)
+        return results[0] if len(results) == 1 else {"results": results}
 
     def _changes(self) -> list[Written]:
         return [w for w in self._statements if w.verb in _CHANGES]
@@ -310,11 +332,6 @@ def _unstable(written: Written) -> bool:
 
 def _counts(done: Handled) -> RowCounts:
     return RowCounts(inserted=done.written, updated=done.updated, deleted=done.deleted)
-
-
-def _results(replies: Sequence[tuple[str, Reply]]) -> dict[str, Json]:
-    results = [render(verb, reply) for verb, reply in replies]
-    return results[0] if len(results) == 1 else {"results": list(results)}
 
 
 def _failed(refusal: Deny) -> Outcome:

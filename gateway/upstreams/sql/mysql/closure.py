@@ -12,7 +12,7 @@ from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.bodies import elsewhere, trigger_tables
 from gateway.upstreams.sql.mysql.catalog import ACTING, OWN_SCHEMA, ForeignKey, Name, Table, Trigger
 from gateway.upstreams.sql.mysql.judge import expand
-from gateway.upstreams.sql.mysql.rights import hidden
+from gateway.upstreams.sql.mysql.rights import hidden, keys_hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 
 _ALL = frozenset({"insert", "update", "delete"})
@@ -92,6 +92,11 @@ class _Walk:
                 raise _Unknown(
                     f"Triggers of {'.'.join(unseen[0])} are not shown to the gateway's account: "
                     "GRANT TRIGGER on it."
+                )
+            if any(verb != "insert" for _, verb, _ in batch) and keys_hidden(self._session):
+                raise _Unknown(
+                    "Foreign keys of tables that the gateway's account may not see are not shown "
+                    "to it, and what they do could not be taken back: GRANT PROCESS ON *.* TO it."
                 )
             keys = catalog.foreign_keys(self._session, names)
             for name, verb, _ in batch:

@@ -213,8 +213,8 @@ def _own_schema(agents: _Account, capture: _Account, proposed: bool) -> list[_Wa
             "own count of changed rows is a second proof",
             there=lambda s: all("PROCESS" in _held(s, name, "") for name in capture.names),
             statements=_grants(("PROCESS",), "*.*", capture),
-            without="What foreign keys do is not counted a second time, and to tables that the "
-            "account may not see not at all.",
+            without="Every UPDATE and DELETE is refused: foreign keys could change rows of tables "
+            "that the account may not see.",
             proposed=proposed,
         ),
     ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from gateway.model import Json
+from gateway.upstreams.sql.masking import Origin
+from gateway.upstreams.sql.mysql.grammar import Written
 from gateway.upstreams.sql.mysql.streams import Field, Reply
 from gateway.upstreams.sql.values import render_text
 
@@ -64,3 +68,15 @@ def _cell(cell: bytes | None, field: Field) -> Json:
     if field.type in (4, 5):
         return render_text(text, "double precision")
     return text
+
+
+def origins(reply: Reply, written: Written, base: Container[str]) -> list[Origin | None]:
+    """Where each column comes from, as it is; ``None`` for what is not known to. ``base``: the
+    tables among the statement's names, without its views. With a query inside, a name that the
+    server tells may be one that the statement gave."""
+    selects = sum(t.kind == "word" and t.text.lower() == "select" for t in written.text.tokens)
+    if selects > 1 or written.local:
+        return [None for _ in reply.fields]
+    return [
+        f.origin if f.origin is not None and f.origin[0] in base else None for f in reply.fields
+    ]

@@ -6,9 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import pymysql
+
 from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.session import Session
 
+_DENIED = frozenset({1227, 1142, 1044})
 _GRANT = re.compile(r"GRANT (.+?) ON (`(?:[^`]|``)+`|\*)\.(`(?:[^`]|``)+`|\*) TO .*", re.DOTALL)
 
 
@@ -18,6 +22,25 @@ def hidden(session: Session, names: Iterable[Name]) -> list[Name]:
     granted = [found.groups() for found in map(_GRANT.fullmatch, lines) if found is not None]
     places = [(schema, table) for rights, schema, table in granted if _triggers(rights)]
     return [name for name in names if not any(_covers(place, name) for place in places)]
+
+
+def keys_hidden(session: Session) -> bool:
+    """Whether foreign keys of tables that ``session`` is not shown could be kept from it too."""
+    try:
+        # With LIMIT 0 the server would not look, and not ask for the right either.
+        session.rows("SELECT 1 FROM information_schema.innodb_sys_foreign LIMIT 1")
+    except pymysql.Error as error:
+        if code_of(error) not in _DENIED:
+            raise
+    else:
+        return False
+    lines = [line or "" for (line,) in session.texts("SHOW GRANTS")]
+    granted = [found.groups() for found in map(_GRANT.fullmatch, lines) if found is not None]
+    return not any((schema, table) == ("*", "*") and _reads(r) for r, schema, table in granted)
+
+
+def _reads(rights: str) -> bool:
+    return rights == "ALL PRIVILEGES" or "SELECT" in rights.split(", ")
 
 
 def _triggers(rights: str) -> bool:

@@ -16,13 +16,15 @@ Row = tuple[bytes | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of a result: the protocol's number of its type, and of its character set."""
+    """A column of a result: the protocol's number of its type, and of its character set.
+    ``origin``: the table and the column that it comes from as it is, if it does."""
 
     name: str
     type: int
     charset: int
     flags: int
     length: int
+    origin: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,4 +150,15 @@ def _field(packet: Any) -> Field:
         charset=packet.charsetnr,
         flags=packet.flags,
         length=packet.length,
+        origin=_origin(packet),
     )
+
+
+def _origin(packet: Any) -> tuple[str, str] | None:
+    """As the server tells: what is computed, or was kept in between, comes from no schema. A
+    derived table, a WITH or a view that it merges stands under its own name."""
+    schema, table, column = (
+        part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part or "")
+        for part in (packet.db, packet.org_table, packet.org_name)
+    )
+    return (f"{schema}.{table}", column) if schema and table and column else None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from gateway.errors import UpstreamError
 from tests.fixtures.mariadb_case import Case
 from tests.fixtures.mariadb_server import MariadbServer
 
@@ -31,13 +34,27 @@ async def test_what_the_server_and_the_accounts_allow_is_told(
     await case.close()
 
 
-async def test_without_process_the_second_proof_is_missing(
+async def test_without_process_what_foreign_keys_do_may_be_hidden(
     mariadb_server: MariadbServer, case_database: str
 ) -> None:
     case = Case(mariadb_server, case_database)
+    case.setup("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     case.source._peers = case.source._agents
-    told = [f.message for f in await case.source.check()]
+    told = [f.message for f in await case.source.check() if f.level == "warning"]
     assert any("PROCESS" in message for message in told)
+    await case.call("INSERT INTO t VALUES (2)")
+    with pytest.raises(UpstreamError) as error:
+        await case.call("DELETE FROM t WHERE id = 1")
+    assert error.value.reason == "undo.unavailable"
+    assert "PROCESS" in error.value.detail
+    for host in ("localhost", "'127.0.0.1'"):
+        case.run(f"GRANT SELECT ON *.* TO agent@{host}")  # nothing is hidden from it
+    await case.source.close()
+    try:
+        await case.call("DELETE FROM t WHERE id = 1")
+    finally:
+        for host in ("localhost", "'127.0.0.1'"):
+            case.run(f"REVOKE SELECT ON *.* FROM agent@{host}")
     await case.close()
 
 
