@@ -79,7 +79,8 @@ class Undo:
     ``spooled``; ``Spooler.read`` gives them piece by piece either way. ``reversibility``
     ``irreversible`` means that there is no way back and policy accepted it. ``answer`` is what
     ``Outcome.kept`` recorded when the call ended, given along when it is taken back. What of an
-    upstream without transactions has the ``kind`` ``request`` is taken back on its own."""
+    upstream without transactions has the ``kind`` ``request`` is taken back on its own; so is what
+    commits by itself in an upstream that has them, with a ``kind`` that ends in ``.definition``."""
 
     upstream: str
     kind: str
@@ -92,7 +93,7 @@ class Undo:
     @property
     def alone(self) -> bool:
         """Whether no transaction can take it back together with another call."""
-        return self.kind == "request"
+        return self.kind == "request" or self.kind.endswith(".definition")
 
     def __post_init__(self) -> None:
         if self.image and self.spooled is not None:

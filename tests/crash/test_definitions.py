@@ -5,6 +5,7 @@ itself: afterwards the record says truly whether it happened, and what happened 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.crash.bank import Deed, call_of
 from tests.crash.gatehouse import Gatehouse, Place, gatehouse
 from tests.crash.killing import Killer, run_and_kill
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.options import size
 
 SETUP = (
     "DROP DATABASE IF EXISTS holdfast",
@@ -30,6 +32,15 @@ SETUP = (
 STEPS = ("walk.captured", "walk.permitted", "mysql.committing", "mysql.announced", "mysql.moved",
          "mysql.committed", "walk.landed")  # fmt: skip
 STATEMENTS = ("DROP TABLE t", "TRUNCATE u", "RENAME TABLE t TO other")
+ALTERED = ("ALTER TABLE t ADD COLUMN x INT", "ALTER TABLE u MODIFY id VARCHAR(20)")
+CASES = [(step, sql) for sql in STATEMENTS for step in STEPS]
+CASES += [(step, sql) for sql in ALTERED for step in ("mysql.announced", "mysql.moved")]
+CASES += [("mysql.locked", ALTERED[1])]
+SESSION = ("UPDATE u SET id = id + 10", "ALTER TABLE u MODIFY id VARCHAR(20)", "DELETE FROM u",
+           "CREATE INDEX i ON t (p, id)", "DELETE FROM t WHERE id = 1", "DROP TABLE t")  # fmt: skip
+BACK = ("back.begun", "back.permitted", "mysql.announced", "mysql.moved",
+        "mysql.unwind.committing", "mysql.unwind.committed", "back.settled")  # fmt: skip
+SEEDS = size("seeds", 1)
 
 
 def _call(sql: str) -> Call:
@@ -62,8 +73,7 @@ async def _settled(house: Gatehouse) -> EffectState:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("sql", STATEMENTS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "sql"), CASES)
 def test_a_kill_leaves_the_truth(
     step: str, sql: str, tmp_path: Path, mariadb_server: MariadbServer
 ) -> None:
@@ -91,9 +101,60 @@ def test_a_kill_leaves_the_truth(
             return effect
 
     effect = asyncio.run(recovered())
-    if step in ("walk.captured", "walk.permitted", "mysql.committing", "mysql.announced"):
+    before_it = ("walk.captured", "walk.permitted", "mysql.committing", "mysql.announced")
+    if step in (*before_it, "mysql.locked"):
         assert effect is EffectState.NONE
     else:
         assert effect is EffectState.APPLIED
+    assert _tables(mariadb_server, database) == before
+    mariadb_server.drop_database(database)
+
+
+@pytest.mark.parametrize("step", BACK)
+def test_a_session_of_rows_and_schema_goes_on_where_a_kill_cut_its_way_back(
+    step: str, tmp_path: Path, mariadb_server: MariadbServer
+) -> None:
+    for seed in range(SEEDS):
+        nth = random.Random(seed).randint(1, 3)
+        _session_case(step, nth, tmp_path / str(seed), mariadb_server)
+
+
+def _session_case(step: str, nth: int, folder: Path, mariadb_server: MariadbServer) -> None:
+    folder.mkdir()
+    database = mariadb_server.create_database()
+    with mariadb_server.connect(database) as connection, connection.cursor() as cursor:
+        for statement in SETUP:
+            cursor.execute(statement)
+    before = _tables(mariadb_server, database)
+    place = Place(folder, mariadb_server.url(database))
+    request = RevertRequest(target={"session": "crash"}, by="admin")
+
+    async def work() -> None:
+        async with gatehouse(place) as house:
+            for number, sql in enumerate(SESSION):
+                done = await house.pipeline.handle(call_of(number, Deed(sql, 0, None), "bank"))
+                assert done.effect is EffectState.APPLIED, done
+
+    async def back(killer: Killer) -> None:
+        async with gatehouse(place, killer) as house:
+            await house.reverter.revert(request)
+
+    async def recovered() -> None:
+        async with gatehouse(place) as house:
+            deadline = time.monotonic() + 20
+            while True:
+                await house.recovery.settle(everything=True)
+                records, _ = await house.store.calls(limit=100)
+                if all(record.state in SETTLED for record in records):
+                    break
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+            for job in await house.reverter.resume():
+                assert job.state == "reverted", job.steps
+
+    asyncio.run(work())
+    assert _tables(mariadb_server, database) != before
+    assert run_and_kill(back, Killer(step, nth), folder / "log").killed
+    asyncio.run(recovered())
     assert _tables(mariadb_server, database) == before
     mariadb_server.drop_database(database)

@@ -24,7 +24,7 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.mysql import catalog, moves, receipts, rows
+from gateway.upstreams.sql.mysql import catalog, receipts, rows
 from gateway.upstreams.sql.mysql.catalog import Trigger
 from gateway.upstreams.sql.mysql.images import (
     FORMAT,
@@ -123,11 +123,6 @@ class MariadbUnwinding:
             if undo.reversibility is Reversibility.IRREVERSIBLE:
                 why = undo.manifest.get("why", "The call ran without a way back.")
                 raise _Failed("revert.not_revertible", str(why))
-            if undo.kind == moves.KIND:
-                raise _Failed(
-                    "revert.not_revertible",
-                    "A change of the schema commits by itself here: take it back alone.",
-                )
             images = unpack(undo, self._seat.spooler.read(undo))
             if not images:
                 return step

@@ -32,6 +32,7 @@ from gateway.upstreams.sql.mysql import checks, granting, moves, purging, receip
 from gateway.upstreams.sql.mysql.attempt import MariadbAttempt, Surroundings
 from gateway.upstreams.sql.mysql.defining import DefinitionAttempt, DefinitionUnwinding, Post
 from gateway.upstreams.sql.mysql.definitions import Definition
+from gateway.upstreams.sql.mysql.foreseeing import MixedForesight
 from gateway.upstreams.sql.mysql.grammar import Written
 from gateway.upstreams.sql.mysql.images import unpack
 from gateway.upstreams.sql.mysql.judge import PRELOAD, Judge, Judged, Read, read
@@ -314,25 +315,35 @@ class MariadbUpstream:
     @asynccontextmanager
     async def unwind(
         self, call: Call, undos: Sequence[tuple[str, Undo]], on_conflict: OnConflict
-    ) -> AsyncIterator[MariadbUnwinding | DefinitionUnwinding]:
+    ) -> AsyncIterator[MariadbUnwinding | DefinitionUnwinding | MixedForesight]:
         await self._prepared()
-        if len(undos) == 1 and undos[0][1].kind == moves.KIND:
-            async with self._reverts.session() as lent:
-                yield DefinitionUnwinding(lent, call.id, undos[0], on_conflict, self._post())
-            return
-        seat = Seat(
+        async with self._reverts.session() as lent:
+
+            def schema(one: tuple[str, Undo]) -> DefinitionUnwinding:
+                return DefinitionUnwinding(lent, call.id, one, on_conflict, self._post())
+
+            def rows(some: Sequence[tuple[str, Undo]]) -> MariadbUnwinding:
+                return MariadbUnwinding(lent, call.id, some, on_conflict, self._seat())
+
+            if len(undos) == 1 and undos[0][1].alone:
+                yield schema(undos[0])
+            elif any(undo.alone for _, undo in undos):
+                yield MixedForesight(self._name, undos, rows, schema)
+            else:
+                unwinding = rows(undos)
+                try:
+                    yield unwinding
+                finally:
+                    unwinding.close()
+
+    def _seat(self) -> Seat:
+        return Seat(
             source=self._name,
             limits=self._limits,
             spooler=self._spooler,
             ask=self.happened,
             probe=self._probe,
         )
-        async with self._reverts.session() as lent:
-            unwinding = MariadbUnwinding(lent, call.id, undos, on_conflict, seat)
-            try:
-                yield unwinding
-            finally:
-                unwinding.close()
 
     async def happened(self, receipt: str) -> EffectState:
         try:

@@ -294,18 +294,6 @@ async def test_rows_that_others_wrote_since(case: Case) -> None:
         assert (await case.revert(done.undo, mode=OnConflict.FORCE)).states == ["reverted"]
 
 
-async def test_a_change_of_the_schema_is_taken_back_alone(case: Case) -> None:
-    case.setup(*T)
-    one = await case.call("DELETE FROM t WHERE id = 1")
-    two = await case.call("DROP TABLE t")
-    there = case.dump()
-    reverted = await case.revert(two.undo, one.undo, commit=False)
-    assert reverted.states[0] == "failed"
-    assert case.dump() == there
-    assert (await case.revert(two.undo)).states == ["reverted"]
-    assert (await case.revert(one.undo)).states == ["reverted"]
-
-
 async def test_a_connection_that_dies_is_told_by_the_trace(case: Case) -> None:
     case.setup(*T)
     before = case.dump()
