@@ -79,7 +79,13 @@ def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:
         words = {"into": shape.get("into", "t"), "key": shape.get("key", "id")}
         yield Shape(
             name=name,
-            setup=";".join((shape["setup"], told.get("aside", _PICK), shape.get("rows", _ROWS))),
+            setup=";".join(
+                (
+                    shape["setup"],
+                    told.get("aside", _PICK),
+                    shape.get("rows", told.get("rows", _ROWS)),
+                )
+            ),
             statements=tuple(
                 Statement(what, text.format(**words)) for what, text in told["statements"].items()
             ),

@@ -5,6 +5,7 @@ Knows no database: an ``Engine`` gives the upstream, runs the setup and dumps.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ from gateway.model import (
 from tests.matrix.cases import EXACT, FAILS, REFUSED, Shape, Statement
 
 Dump = Mapping[str, Any]
+
+_REFUSALS = frozenset({"undo.unavailable", "sql.unsupported"})
+_ids = itertools.count(1)  # a target remembers the calls that it has seen
 
 
 class Engine(Protocol):
@@ -83,12 +87,15 @@ async def _cell(engine: Engine, shape: Shape, statement: Statement) -> str:
         if "error" in plain and done.reason == "sql.unparsable":
             return FAILS  # the database said so before it ran
         if "error" in plain:
+            if plain["error"] != told and done.reason in _REFUSALS:
+                return REFUSED
             return FAILS if plain["error"] == told else f"{plain['error']} became {done}"
         return REFUSED if told is None else f"the guarded call fails: {done}"
     undo, result = done
     if "error" in plain:
         return f"only the unguarded one fails: {plain['error']}"
-    if "random()" not in statement.text and not shape.drawn:
+    chance = "random()" in statement.text or "RAND()" in statement.text
+    if not chance and not shape.drawn:
         difference = _seen(plain, result)
         if difference:
             return difference
@@ -123,7 +130,7 @@ def _seen(plain: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
 
 def _asked(sql: str) -> Call:
     return Call(
-        id="call_1",
+        id=f"call_{next(_ids)}",
         subject=Subject(id="agent", session="s"),
         surface=Surface.SQL,
         tool="app",
@@ -146,9 +153,10 @@ async def _call(engine: Engine, sql: str) -> tuple[Undo, Mapping[str, Any]] | De
             captured = await attempt.capture()
             if isinstance(captured, Deny):
                 return captured
-            outcome = await attempt.commit(Permit.issue("call_1", 1))
+            outcome = await attempt.commit(Permit.issue(call.id, 1))
             assert outcome.refusal is None, outcome.refusal
-            return engine.kept(captured.undo), ran.result
+            # What a change of the schema counts is known once it has happened.
+            return engine.kept(captured.undo), outcome.result or ran.result
     except UpstreamError as error:
         return error
 
@@ -163,6 +171,6 @@ async def _revert(engine: Engine, undo: Undo) -> Undo | str:
         captured = await unwinding.capture()
         if isinstance(captured, Deny):
             return f"the revert cannot be reverted: {captured.detail}"
-        outcome = await unwinding.commit(Permit.issue("call_1", 1))
+        outcome = await unwinding.commit(Permit.issue(call.id, 1))
         assert outcome.refusal is None, outcome.refusal
         return engine.kept(captured.undo)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer
 from tests.matrix.cases import FOLDER, TRAP, Shape, load
 from tests.matrix.document import DOCUMENT, render
+from tests.matrix.mariadb import Mariadb
 from tests.matrix.postgres import Postgres
 from tests.matrix.running import shape_outcomes
 
 POSTGRES = load(FOLDER / "postgres.yaml")
+# Every how manieth cell of MariaDB is run; all with ``HOLDFAST_MATRIX_STEP=1``.
+STEP = size("matrix_step", 5)
+MARIADB = load(FOLDER / "mariadb.yaml")
 
 
 @pytest.fixture
@@ -41,6 +48,21 @@ async def test_postgres_traps(postgres: Postgres, trap: Shape) -> None:
     if postgres.number < trap.since:
         pytest.skip(f"not before version {trap.since // 10000}")
     assert await shape_outcomes(postgres, trap) == {TRAP: trap.expected(TRAP, postgres.version)}
+
+
+@pytest.fixture
+async def mariadb(mariadb_server: MariadbServer) -> AsyncIterator[Mariadb]:
+    engine = Mariadb(mariadb_server)
+    yield engine
+    await engine.close()
+
+
+@pytest.mark.parametrize("shape", MARIADB.shapes, ids=lambda shape: shape.name)
+async def test_mariadb(mariadb: Mariadb, shape: Shape) -> None:
+    number = MARIADB.shapes.index(shape)
+    some = tuple(s for i, s in enumerate(shape.statements) if (number + i) % STEP == 0)
+    found = await shape_outcomes(mariadb, replace(shape, statements=some))
+    assert found == {one.name: shape.expected(one.name, mariadb.version) for one in some}
 
 
 def test_the_page_says_what_the_tests_hold() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.model import Json
 from gateway.upstreams.sql.mysql import catalog, difference
-from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, ForeignKey, Name
+from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, ForeignKey, Name, Relation
 from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import clause
@@ -106,11 +106,15 @@ class Tried:
     alike: bool
 
 
-def tried(session: Session, call: str, table: Name, definition: Definition, text: str) -> Tried:
+def tried(
+    session: Session, call: str, relation: Relation, definition: Definition, text: str
+) -> Tried:
     """Runs the change on an empty temporary table. Blocks. The server's own error of the statement
     is raised."""
-    scratch = (OWN_SCHEMA, f"w_{call}")
-    session.run(f"CREATE TEMPORARY TABLE {quoted(*scratch)} LIKE {quoted(*table)}")
+    table, scratch = relation.at, (OWN_SCHEMA, f"w_{call}")
+    # A temporary table has no partitions.
+    kind = "TABLE" if relation.partitioned else "TEMPORARY TABLE"
+    session.run(f"CREATE {kind} {quoted(*scratch)} LIKE {quoted(*table)}")
     try:
         before = _bare(session, scratch)
         session.run(renamed(definition, text, scratch))
@@ -123,7 +127,7 @@ def tried(session: Session, call: str, table: Name, definition: Definition, text
         elif before == after:
             back = ()
     finally:
-        session.run(f"DROP TEMPORARY TABLE IF EXISTS {quoted(*scratch)}")
+        session.run(f"DROP {kind} IF EXISTS {quoted(*scratch)}")
     return Tried(
         before=printed(before),
         after=printed(after),

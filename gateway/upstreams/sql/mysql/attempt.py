@@ -179,7 +179,7 @@ class MariadbAttempt:
         found = capture.take(ran.reach, self._ranged(ran, ran.reach))
         self._images = found
         if not isinstance(found, Deny):
-            self._images = firing(found, ran.reach.triggers) or found
+            self._images = firing(peer, found, ran.reach.triggers) or found
             return measured(found, sizes(peer, found))
         return Measured(tables={self._spoken(): _counts(done)})
 

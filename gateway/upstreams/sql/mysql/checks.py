@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pymysql
 
 from gateway.model import Finding
-from gateway.upstreams.sql.mysql import receipts
+from gateway.upstreams.sql.mysql import events, receipts
 from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, names_in
 from gateway.upstreams.sql.mysql.literals import text_literal
 from gateway.upstreams.sql.mysql.rights import hidden, keys_hidden
@@ -54,6 +54,13 @@ def capture_findings(session: Session, about: str) -> list[Finding]:
             "warning",
             f"The gateway's account is not shown the triggers of {'.'.join(unseen[0])}: writes to "
             "it are refused. GRANT TRIGGER on what agents may change TO it.",
+        )
+    if not events.allowed(session):
+        say(
+            "info",
+            "Calls whose way back would fire triggers are refused: the gateway's account has no "
+            "BINLOG REPLAY, or slave_run_triggers_for_rbr is not NO. GRANT BINLOG REPLAY ON *.* "
+            "TO it.",
         )
     if keys_hidden(session):
         say(

@@ -187,12 +187,17 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
     if plan.empty:
         return landed
 
+    affected = 0
+
     def work(session: Session) -> None:
+        nonlocal affected
         receipts.announce(session, call)
         for statement in plan.statements:
             post.probe("mysql.announced")
-            session.run(statement)
-        kept = _locked(session, plan, post.probe) if plan.lock else None
+            affected = session.run(statement)
+        kept = None
+        if plan.lock:
+            affected, kept = _locked(session, plan, post.probe)
         post.probe("mysql.moved")
         if isinstance(plan.back, Move) and _written(session, plan):
             session.run(plan.back.sql())
@@ -207,11 +212,15 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
         # Its lock goes with the session; without it the server can say what became of the call.
         lent.session.drop()
         return await told(plan.receipt, landed, error, post.ask)
+    if plan.counts and landed.result is not None:
+        return replace(landed, result={**landed.result, "affected": affected})
     return landed
 
 
-def _locked(session: Session, plan: Plan, probe: Probe) -> int | None:
-    """Does what has to be done while nobody else can write; the checksum of what is left."""
+def _locked(session: Session, plan: Plan, probe: Probe) -> tuple[int, int | None]:
+    """Does what has to be done while nobody else can write: how many rows the last statement
+    counts, and the checksum of what is left."""
+    affected = 0
     listed = ", ".join(f"{quoted(*name)} WRITE" for name in plan.lock)
     session.run(f"LOCK TABLES {listed}")
     if plan.clean is not None and session.rows(plan.clean):
@@ -228,10 +237,10 @@ def _locked(session: Session, plan: Plan, probe: Probe) -> int | None:
                     reason="undo.unavailable",
                 )
         probe("mysql.locked")
-        session.run(statement)
+        affected = session.run(statement)
     kept = None if plan.sums is None else _checksum(session, plan.sums)
     session.run("UNLOCK TABLES")
-    return kept
+    return affected, kept
 
 
 def _checksum(session: Session, name: Name) -> int | None:

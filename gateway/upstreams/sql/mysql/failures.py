@@ -38,13 +38,16 @@ def lost(error: BaseException) -> bool:
 
 
 def upstream_error(error: BaseException, source: str) -> UpstreamError:
-    """The server's own answer (``code``, ``message`` in ``extra``), or ``upstream.unreachable``,
-    which names nothing of the connection string."""
+    """The server's own answer (``code``, ``message``, ``sqlstate`` in ``extra``), or
+    ``upstream.unreachable``, which names nothing of the connection string."""
     code = code_of(error)
     if code is None or lost(error) or code in _NOT_LET_IN:
         return unreachable(source)
     message = _text(error.args[1]) if len(error.args) > 1 else type(error).__name__
     extra: dict[str, Json] = {"code": code, "message": message}
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        extra["sqlstate"] = state
     if code in _TIMEOUTS:
         return UpstreamError(_TIMEOUTS[code], reason="upstream.timeout", **extra)
     return UpstreamError(f"MariaDB answered: {message} (error {code}).", **extra)

@@ -208,6 +208,14 @@ def _own_schema(agents: _Account, capture: _Account, proposed: bool) -> list[_Wa
             without="Every write is refused: what became of it could not be told after a crash.",
         ),
         _Wanted(
+            id="capture-silence",
+            gives="rows are put back without firing triggers",
+            there=lambda s: all("BINLOG REPLAY" in _held(s, name, "") for name in capture.names),
+            statements=_grants(("BINLOG REPLAY",), "*.*", capture),
+            without="A call whose way back would fire triggers is refused.",
+            proposed=proposed,
+        ),
+        _Wanted(
             id="capture-counts",
             gives="foreign keys of tables that the account may not see are found, and the server's "
             "own count of changed rows is a second proof",

@@ -11,7 +11,7 @@ from gateway.errors import UpstreamError
 from gateway.model import Measured, RowCounts
 from gateway.upstreams.sql.mysql import alteration, catalog, rows
 from gateway.upstreams.sql.mysql.alteration import Alteration, of_key, tried
-from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name
+from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name, Relation
 from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.difference import rekeyed
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -28,7 +28,8 @@ class Plan:
     before the last of them. ``clean``: a query that has to find nothing then. ``back``: the way
     back; ``None`` where nothing is to be done. ``guard``: a table that has to be empty afterwards,
     or to have the checksum ``guard_sum``, or everything goes ``back`` at once. ``sums``: the table
-    whose checksum is kept with the receipt."""
+    whose checksum is kept with the receipt. ``counts``: the effect is the agent's own statement,
+    of whose rows the server tells."""
 
     statements: tuple[str, ...] = ()
     lock: tuple[Name, ...] = ()
@@ -40,6 +41,7 @@ class Plan:
     guard: Name | None = None
     guard_sum: int | None = None
     sums: Name | None = None
+    counts: bool = False
 
     @property
     def empty(self) -> bool:
@@ -67,25 +69,42 @@ def plan(own: Session, peer: Session, wish: Wish) -> tuple[Plan, Measured]:
         if found is None:
             return _creating(wish), Measured()
         if not definition.lenient:
-            raise UpstreamError(f"{dotted(target)} exists already.")
+            raise UpstreamError(f"{dotted(target)} exists already.", code=1050, sqlstate="42S01")
         return Plan(), Measured()
     if found is None:
         if definition.lenient:
             return Plan(), Measured()
-        raise UpstreamError(f"{dotted(target)} does not exist.")
-    if definition.view:
-        if found.kind != "VIEW":
-            raise UpstreamError(f"{dotted(target)} is not a view.")
-        return _hiding(wish), Measured()
+        raise UpstreamError(f"{dotted(target)} does not exist.", code=1146, sqlstate="42S02")
+    if found.kind == "VIEW" and definition.verb == "alter" and definition.to is not None:
+        return _renaming(own, wish, triggers=False), Measured()
+    if definition.view or found.kind == "VIEW":
+        return _viewed(wish, found), Measured()
     if found.kind != "BASE TABLE" or found.engine != "InnoDB":
         raise _no_way(f"{dotted(target)} is not an InnoDB table.")
+    return _tabled(own, peer, wish, found)
+
+
+def _viewed(wish: Wish, found: Relation) -> Plan:
+    if found.kind == "VIEW" and wish.definition.view:
+        return _hiding(wish)
+    if wish.definition.view:
+        detail, code, state = "is not a view.", 1347, "HY000"
+    elif wish.definition.verb == "alter":
+        detail, code, state = "is a view.", 1347, "HY000"
+    else:
+        detail, code, state = "is a view.", 1965, "42S02"
+    raise UpstreamError(f"{dotted(wish.target)} {detail}", code=code, sqlstate=state)
+
+
+def _tabled(own: Session, peer: Session, wish: Wish, found: Relation) -> tuple[Plan, Measured]:
+    definition, target = wish.definition, wish.target
     keys = catalog.foreign_keys(peer, [target])
     events = {t.event for t in catalog.triggers(peer, [target])}
     if definition.verb == "alter":
         if definition.to is not None:
             return _renaming(own, wish, triggers=bool(events)), Measured()
-        return _altering(own, peer, wish, keys, triggers=bool(events))
-    _unreferenced(target, keys)
+        return _altering(own, peer, wish, found, keys, triggers=bool(events))
+    _unreferenced(target, keys, definition.verb)
     if definition.verb == "drop":
         text = catalog.definition(peer, target)
         made = _dropping(target, wish.call, keys, text, triggers=bool(events))
@@ -100,7 +119,7 @@ def _renaming(session: Session, wish: Wish, *, triggers: bool) -> Plan:
     if to[0] != target[0]:
         raise _no_way("A table that moves to another schema may lose what belongs to it there.")
     if catalog.relations(session, [to]):
-        raise UpstreamError(f"{dotted(to)} exists already.")
+        raise UpstreamError(f"{dotted(to)} exists already.", code=1050, sqlstate="42S01")
     if triggers:
         raise _no_way(f"{dotted(target)} has triggers, which may name it.")
     move = marked(Move(renames=((target, to),), trace=to, present=True), wish.call)
@@ -123,6 +142,7 @@ def _creating(wish: Wish) -> Plan:
         receipt=f"{wish.call}|?{target[0]}|{target[1]}",
         back=back,
         sums=target if back.sums else None,
+        counts=True,
     )
 
 
@@ -144,7 +164,8 @@ def _dropping(
     kept = aside(call)
     if triggers:
         kept = _beside(target, call)  # triggers do not leave their schema
-    leaving = tuple(key for key in keys if key.child == target)
+    # One that refers to its own table goes along.
+    leaving = tuple(key for key in keys if key.child == target != key.parent)
     rekeys = rekeyed(text, {key.name for key in leaving})
     move = Move(renames=((target, kept),), trace=kept, present=True, drops=leaving, rekeys=rekeys)
     return Plan(statements=(move.sql(),), receipt=move.receipt(call), back=move.inverse())
@@ -163,15 +184,25 @@ def _emptying(target: Name, call: str, keys: Sequence[ForeignKey], *, triggers: 
 
 
 def _altering(
-    own: Session, peer: Session, wish: Wish, keys: list[ForeignKey], *, triggers: bool
+    own: Session,
+    peer: Session,
+    wish: Wish,
+    found: Relation,
+    keys: list[ForeignKey],
+    *,
+    triggers: bool,
 ) -> tuple[Plan, Measured]:
     target, definition = wish.target, wish.definition
     if definition.key is not None:
         change = of_key(peer, target, definition, wish.text, keys)
         if change is None:
-            raise UpstreamError(f"{dotted(target)} has no foreign key {definition.key.name}.")
+            raise UpstreamError(
+                f"{dotted(target)} has no foreign key {definition.key.name}.",
+                code=1091,
+                sqlstate="42000",
+            )
         return _in_place(wish, change), Measured()
-    trial = tried(peer, wish.call, target, definition, wish.text)
+    trial = tried(peer, wish.call, found, definition, wish.text)
     if not trial.alike:
         raise _no_way(f"{dotted(target)} has something in its definition that a copy of it has "
                       "not.")  # fmt: skip
@@ -195,7 +226,9 @@ def _altering(
 
 
 def _in_place(wish: Wish, change: Alteration) -> Plan:
-    return Plan(statements=(wish.text,), receipt=change.receipt(wish.call), back=change)
+    return Plan(
+        statements=(wish.text,), receipt=change.receipt(wish.call), back=change, counts=True
+    )
 
 
 def _beside_a_copy(peer: Session, wish: Wish, before: str, after: str) -> Plan:
@@ -218,6 +251,7 @@ def _beside_a_copy(peer: Session, wish: Wish, before: str, after: str) -> Plan:
         receipt=f"{wish.call}|={target[0]}|{target[1]}|{before}|{after}",
         back=back,
         sums=target,
+        counts=True,
     )
 
 
@@ -232,13 +266,14 @@ def _lockable(session: Session, target: Name) -> None:
     session.run("UNLOCK TABLES")
 
 
-def _unreferenced(target: Name, keys: Sequence[ForeignKey]) -> None:
+def _unreferenced(target: Name, keys: Sequence[ForeignKey], verb: str) -> None:
     for key in keys:
         if key.parent == target and key.child != target:
             raise UpstreamError(
                 f"{dotted(target)} is referenced by {dotted(key.child)} ({key.name}); the server "
                 "would refuse this as well.",
-                code=1451,
+                code=1451 if verb == "drop" else 1701,
+                sqlstate="23000" if verb == "drop" else "42000",
             )
 
 

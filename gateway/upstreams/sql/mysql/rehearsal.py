@@ -31,6 +31,8 @@ def rehearse(
     ``peer`` reads them as they stand committed. Nothing of this is left in ``own``, in whose open
     transaction the call ran. Blocks."""
     ways = [way(i, {t.event for t in triggers if t.table == i.table.at}) for i in images]
+    if any(one.fires for one in ways):
+        raise CannotRehearse("only the gateway's account may go around the triggers of its tables")
     own.run("SAVEPOINT holdfast_rehearsal")
     own.run(LOOSE)
     try:

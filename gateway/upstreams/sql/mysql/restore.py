@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pymysql
 
 from gateway.model import LISTED, Conflict, OnConflict
-from gateway.upstreams.sql.mysql import catalog, orphans, rows
+from gateway.upstreams.sql.mysql import catalog, events, orphans, rows
 from gateway.upstreams.sql.mysql.catalog import Table
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
@@ -89,6 +90,10 @@ def _remove(session: Session, group: Sequence[Item], way: Way) -> None:
     there = [
         item for item in group if item.now is not None and (way.replace or item.target is None)
     ]
+    if way.silent is not None:
+        gone = [item.now for item in there if item.now is not None]
+        events.apply(session, way.silent, gone, delete=True)
+        return
     if rows.keyed(table):
         keys = [rows.key_of(table, item.now) for item in there if item.now is not None]
         for part in rows.chunks(keys):
@@ -104,11 +109,11 @@ def _put(session: Session, group: Sequence[Item], way: Way) -> bool:
     ]
     clean = True
     for part in _parts(coming):
-        clean = _inserted(session, part) and clean
+        clean = _inserted(session, part, way) and clean
     if not way.replace:
         for item in group:
             if item.now is not None and item.target is not None:
-                clean = _one(session, item, _update(item)) and clean
+                clean = _one(session, item, partial(session.run, _update(item))) and clean
     return clean
 
 
@@ -126,20 +131,30 @@ def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _inserted(session: Session, items: Sequence[Item]) -> bool:
+def _inserted(session: Session, items: Sequence[Item], way: Way) -> bool:
     table = items[0].image.table
+
+    def insert(*targets: Row | None) -> None:
+        coming = [target for target in targets if target is not None]
+        if way.silent is not None:
+            events.apply(session, way.silent, coming, delete=False)
+        else:
+            session.run(_insert(table, coming))
+
+    session.run("SAVEPOINT holdfast_part")
     try:
-        session.run(_insert(table, [i.target for i in items if i.target is not None]))
+        insert(*(item.target for item in items))
     except pymysql.Error as error:
         if code_of(error) not in _TAKEN | _UNFIT:
             raise
-        return all([_one(session, i, _insert(table, [i.target or ()])) for i in items])
+        session.run("ROLLBACK TO SAVEPOINT holdfast_part")
+        return all([_one(session, i, partial(insert, i.target)) for i in items])
     return True
 
 
-def _one(session: Session, item: Item, statement: str) -> bool:
+def _one(session: Session, item: Item, act: Callable[[], object]) -> bool:
     try:
-        session.run(statement)
+        act()
     except pymysql.Error as error:
         if code_of(error) in _TAKEN:
             item.leave("unique", _rival(session, item))

@@ -7,22 +7,27 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.model import Deny
+from gateway.upstreams.sql.mysql import events
 from gateway.upstreams.sql.mysql.catalog import Trigger
+from gateway.upstreams.sql.mysql.events import Layout
 from gateway.upstreams.sql.mysql.images import TableImage
+from gateway.upstreams.sql.mysql.session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """How rows of one table are put back. ``replace``: a changed row goes and comes again instead
-    of being changed, so that swapped unique values meet no one; ``fires``: what cannot be avoided.
+    of being changed, so that swapped unique values meet no one; ``fires``: what cannot be avoided,
+    but by ``silent``, as events of the binary log.
     """
 
     replace: bool
     fires: frozenset[str]
+    silent: Layout | None = None
 
 
-def way(image: TableImage, events: Collection[str]) -> Way:
-    """``events``: those that the table has triggers for."""
+def way(image: TableImage, fired: Collection[str]) -> Way:
+    """``fired``: the events that the table has triggers for."""
     needed: set[str] = set()
     both = False
     for change in image.changes:
@@ -32,23 +37,34 @@ def way(image: TableImage, events: Collection[str]) -> Way:
             needed.add("INSERT")
         else:
             both = True
-    replace = not {"INSERT", "DELETE"} & set(events)
+    replace = not {"INSERT", "DELETE"} & set(fired)
     if both:
         needed |= {"INSERT", "DELETE"} if replace else {"UPDATE"}
-    return Way(replace, frozenset(needed & set(events)))
+    return Way(replace, frozenset(needed & set(fired)))
 
 
-def firing(images: Sequence[TableImage], found: Sequence[Trigger]) -> Deny | None:
-    """The refusal of a call whose way back would fire triggers. ``found``: those of its tables."""
+def unfired(session: Session, image: TableImage, found: Sequence[Trigger]) -> Way:
+    """The way that fires nothing, if there is one. ``session``: of the account that goes it;
+    ``found``: all triggers of the tables concerned."""
+    chosen = way(image, {t.event for t in found if t.table == image.table.at})
+    if not chosen.fires or not events.allowed(session):
+        return chosen
+    silent = events.layout(session, image.table)
+    return chosen if silent is None else Way(replace=True, fires=frozenset(), silent=silent)
+
+
+def firing(session: Session, images: Sequence[TableImage], found: Sequence[Trigger]) -> Deny | None:
+    """The refusal of a call whose way back would fire triggers. As ``unfired``."""
     for image in images:
         own = [t for t in found if t.table == image.table.at]
-        fires = way(image, {t.event for t in own}).fires
+        fires = unfired(session, image, found).fires
         if fires:
             named = ", ".join(sorted(t.name for t in own if t.event in fires))
             return Deny(
                 reason="undo.unavailable",
                 detail=f"Taking this back would fire triggers of {image.table.resource}: {named}. "
-                "MariaDB cannot switch them off for a session.",
+                "MariaDB cannot switch them off for a session, and this table or the gateway's "
+                "account (BINLOG REPLAY) is not fit for the way around them.",
                 extra={"triggers": sorted(t.name for t in own if t.event in fires)},
             )
     return None

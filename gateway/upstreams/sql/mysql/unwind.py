@@ -25,7 +25,6 @@ from gateway.model import (
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import catalog, receipts, rows
-from gateway.upstreams.sql.mysql.catalog import Trigger
 from gateway.upstreams.sql.mysql.images import (
     FORMAT,
     KIND,
@@ -41,7 +40,7 @@ from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
 from gateway.upstreams.sql.mysql.restore import LOOSE, Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
-from gateway.upstreams.sql.mysql.triggers import Way, firing, way
+from gateway.upstreams.sql.mysql.triggers import Way, firing, unfired
 
 
 class _Failed(Exception):
@@ -148,7 +147,7 @@ class MariadbUnwinding:
         images = self._ledger.images()
         names = [image.table.at for image in images]
         found = await self._lent.do(lambda session: catalog.triggers(session, names))
-        refusal = firing(images, found)
+        refusal = await self._lent.do(lambda session: firing(session, images, found))
         if refusal is not None:
             # It can be done, but not be taken back again.
             undo = Undo(
@@ -207,21 +206,20 @@ def _ways(session: Session, images: Sequence[TableImage]) -> list[Way]:
         table = found.get(image.table.at)
         if table is None or table.fingerprint != image.table.fingerprint:
             raise _changed(image)
-        ways.append(_unfired(image, [t for t in triggers if t.table == image.table.at]))
+        chosen = unfired(session, image, triggers)
+        if chosen.fires:
+            own = [t for t in triggers if t.table == image.table.at]
+            raise _firing(image, [t.name for t in own if t.event in chosen.fires])
+        ways.append(chosen)
     return ways
 
 
-def _unfired(image: TableImage, triggers: Sequence[Trigger]) -> Way:
-    events = {t.event for t in triggers}
-    chosen = way(image, events)
-    if chosen.fires:
-        named = ", ".join(sorted(t.name for t in triggers if t.event in chosen.fires))
-        raise _Failed(
-            "revert.not_revertible",
-            f"This would fire triggers of {image.table.resource}: {named}. MariaDB cannot switch "
-            "them off for a session.",
-        )
-    return chosen
+def _firing(image: TableImage, names: Sequence[str]) -> _Failed:
+    return _Failed(
+        "revert.not_revertible",
+        f"This would fire triggers of {image.table.resource}: {', '.join(sorted(names))}. MariaDB "
+        "cannot switch them off for a session.",
+    )
 
 
 def _changed(image: TableImage) -> _Failed:

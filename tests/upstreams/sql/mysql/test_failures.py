@@ -12,6 +12,11 @@ def test_the_servers_own_words_are_kept() -> None:
     assert error.extra == {"code": 1146, "message": "Table 'a.b' doesn't exist"}
 
 
+def test_the_state_is_told_where_the_server_told_it() -> None:
+    given = pymysql.ProgrammingError(1146, "no", sqlstate="42S02")
+    assert upstream_error(given, "app").extra["sqlstate"] == "42S02"
+
+
 @pytest.mark.parametrize("code", [1205, 1213, 1969])
 def test_waiting_too_long_is_a_timeout(code: int) -> None:
     assert upstream_error(pymysql.OperationalError(code, "x"), "app").reason == "upstream.timeout"

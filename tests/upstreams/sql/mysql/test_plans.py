@@ -12,8 +12,12 @@ async def test_a_copy_needs_the_right_to_lock(case: Case) -> None:
     before = case.dump()
     for host in ("localhost", "'127.0.0.1'"):
         case.run(f"REVOKE LOCK TABLES ON {case.database}.* FROM agent@{host}")
-    with pytest.raises(UpstreamError) as error:
-        await case.call("ALTER TABLE t DROP COLUMN c")
+    try:
+        with pytest.raises(UpstreamError) as error:
+            await case.call("ALTER TABLE t DROP COLUMN c")
+    finally:
+        for host in ("localhost", "'127.0.0.1'"):
+            case.run(f"GRANT ALL ON {case.database}.* TO agent@{host}")
     assert error.value.reason == "undo.unavailable"
     assert "LOCK TABLES" in error.value.detail
     assert case.dump() == before
