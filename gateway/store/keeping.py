@@ -8,7 +8,16 @@ from datetime import datetime
 from gateway.interfaces import Agent
 from gateway.interfaces.mcp import Pin
 from gateway.lifecycle import RUNNING, State
-from gateway.model import Conflict, Json, Reversibility, RevertJob, Spooled, Undo
+from gateway.model import (
+    Conflict,
+    EffectState,
+    Json,
+    Reversibility,
+    RevertJob,
+    Spooled,
+    Surface,
+    Undo,
+)
 from gateway.store.cells import (
     DELETED,
     EXPIRED,
@@ -23,7 +32,7 @@ from gateway.store.cells import (
     stamp,
 )
 from gateway.store.images import Known
-from gateway.store.rows import AgentRow, SnapshotRow
+from gateway.store.rows import AgentRow, Head, SnapshotRow
 from gateway.store.tables import Tables
 from gateway.store.trail import write
 
@@ -88,17 +97,19 @@ def _delete(t: Tables, now: datetime, row: SnapshotRow, by: str, why: str) -> No
     write(t, now, "snapshot.delete", body)
 
 
-def purged(t: Tables, now: datetime, purge: str) -> None:
-    """The call ``purge`` threw away what others had put into quarantine: neither they nor the
-    reverts of them have a way back any more."""
-    row = t.call(purge)
+def purged(t: Tables, now: datetime, purge: Head, effect: EffectState) -> None:
+    """Where ``purge`` is one and landed, it threw away what others had put into quarantine:
+    neither they nor the reverts of them have a way back any more."""
+    if effect is not EffectState.APPLIED or purge.surface != Surface.ADMIN:
+        return
+    row = t.call(purge.id)
     calls = loaded(row.request).get("purge") if row is not None else None
     for call in calls if isinstance(calls, list) else ():
         head = t.head(str(call))
-        while head is not None and head.tool == (row.tool if row is not None else None):
+        while head is not None and head.tool == purge.tool:
             if head.snapshot is not None and not head.undo_deleted:
                 t.change_call("forget_undo", head.id, undo_deleted=PURGED)
-                write(t, now, "undo.purge", {"call": head.id, "purge": purge})
+                write(t, now, "undo.purge", {"call": head.id, "purge": purge.id})
             head = t.head(head.reverted_by) if head.reverted_by is not None else None
 
 

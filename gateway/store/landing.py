@@ -22,7 +22,6 @@ from gateway.model import (
     Reversibility,
     Running,
     Spooled,
-    Surface,
     Undo,
 )
 from gateway.store import keeping
@@ -241,8 +240,7 @@ def settle(
     if unused is None and outcome.kept is not None:
         _keep_answer(t, head, outcome.kept, keys)
     _settle_claims(t, head, outcome)
-    if outcome.effect is EffectState.APPLIED and head.surface == Surface.ADMIN:
-        keeping.purged(t, now, head.id)
+    keeping.purged(t, now, head, outcome.effect)
     return Settled(record=_record(t, head.id, now), unused=unused)
 
 
