@@ -127,10 +127,22 @@ def delete(db: apsw.Connection, shape: Shape, keys: Sequence[Key]) -> None:
 
 
 def count(db: apsw.Connection, table: str, *, most: int | None = None) -> int:
-    """How many rows there are; ``most``: counting ends there."""
+    """How many rows there are; ``most``: counting ends there, if that is the cheaper way."""
     source = f"main.{quoted(table)}"
-    if most is not None:
+    # The engine counts whole tables twice as fast as it counts up to a limit.
+    if most is not None and not _within(db, source, most):
         source = f"(SELECT 1 FROM {source} LIMIT {most})"
     for (number,) in db.execute(f"SELECT count(*) FROM {source}"):
         return int(number)
     return 0
+
+
+def _within(db: apsw.Connection, source: str, most: int) -> bool:
+    """Whether the row ids alone show that there are no more rows. A column of that name may say
+    anything, which then costs time and no more."""
+    ends = f"(SELECT max(rowid) FROM {source}) - (SELECT min(rowid) FROM {source})"
+    try:
+        found = db.execute(f"SELECT {ends}").get
+    except apsw.SQLError:
+        return False
+    return isinstance(found, int) and found < most

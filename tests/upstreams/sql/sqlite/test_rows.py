@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import apsw
+import pytest
 
 from gateway.upstreams.sql.sqlite import rows
 from gateway.upstreams.sql.sqlite.catalog import shape
 from gateway.upstreams.sql.sqlite.cells import RawText
+from gateway.upstreams.sql.sqlite.rows import count
 
 
 def test_a_row_of_every_kind_of_value_comes_back_under_its_row_id() -> None:
@@ -24,4 +26,25 @@ def test_a_row_of_every_kind_of_value_comes_back_under_its_row_id() -> None:
         inserter.insert(key, row)
     assert rows.everything(db, found) == before
     assert rows.count(db, "t") == 2
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
+        "CREATE TABLE t(id PRIMARY KEY, v) WITHOUT ROWID",
+        "CREATE TABLE t(id, rowid)",
+        "CREATE TABLE t(rowid, oid)",
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_rows_are_counted_as_far_as_asked(table: str, step: int) -> None:
+    db = apsw.Connection(":memory:")
+    db.execute(table)
+    assert count(db, "t", most=5) == 0
+    db.executemany("INSERT INTO t VALUES(?, 'x')", ((n * step,) for n in range(9)))
+    assert count(db, "t") == 9
+    assert min(count(db, "t", most=5), 5) == 5
+    assert count(db, "t", most=90) == 9
     db.close()
