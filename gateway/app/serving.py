@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from gateway.policy.opa import OpaPolicy
 from gateway.policy.rego import EmbeddedPolicy
 from gateway.surfaces import application as http
 from gateway.surfaces.mcp.desk import Desk
+from gateway.surfaces.mcp.states import Seal
 from gateway.surfaces.strict_json import JsonBounds
 from gateway.surfaces.wiring import Bounds, Gateway
 from gateway.telemetry import MeteredWalk, Standing
@@ -131,7 +133,14 @@ def _desk(parts: Parts) -> Desk:
         servers=parts.servers,
         hosts=Desk().hosts | {server.host, *(host.lower() for host in server.allowed_hosts)},
         origins=frozenset(origin.rstrip("/") for origin in server.allowed_origins),
+        seal=Seal(_derived_key(parts.config)),
     )
+
+
+def _derived_key(config: Config) -> bytes:
+    """The same after a restart, so that who comes back then is told what became of the call."""
+    token = config.identity.admin_token.get_secret_value().encode("utf-8")
+    return hmac.digest(token, b"holdfast mcp requestState", "sha256")
 
 
 class _PolicyFiles:

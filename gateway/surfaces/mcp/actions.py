@@ -9,6 +9,7 @@ from gateway.errors import HoldfastError, UpstreamError
 from gateway.interfaces.mcp import INVALID_PARAMS, REFUSED, McpFault
 from gateway.lifecycle import State
 from gateway.model import Call, Deny, EffectState, Json, Reply, Reversibility, Surface
+from gateway.outcomes import reply_from
 from gateway.surfaces.mcp.exchange import Exchange, is_page
 from gateway.surfaces.problems import problem_document, reason_of
 from gateway.surfaces.views import time_json
@@ -70,6 +71,23 @@ async def carried_out(gateway: Gateway, call: Call) -> dict[str, Json]:
         deny = Deny(reason=error.reason, detail=error.detail, extra=error.extra)
         return _refused(deny, call.id, effect, tool=tool)
     return answer_of(reply, tool=tool)
+
+
+async def fate(gateway: Gateway, visit: Visit, call: str) -> dict[str, Json]:
+    """What is recorded of a call of this visitor that a stopped gateway left behind: its answer, if
+    it had ended, else that it did not, and whether it had an effect. Raises ``McpFault``."""
+    anew = "The gateway was started anew while this request waited for your answer."
+    if not call:
+        raise McpFault(INVALID_PARAMS, f"{anew} It only read; send it again without requestState.")
+    record = await gateway.store.call(call)
+    if record is None or record.call.subject.id != visit.subject.id:
+        raise McpFault(
+            INVALID_PARAMS,
+            f"{anew} There is no record of call {call} here: it is not known whether it had an "
+            "effect. Do not repeat it.",
+        )
+    method = record.call.request.get("method")
+    return answer_of(reply_from(record), tool=method == "tools/call")
 
 
 def answer_of(reply: Reply, *, tool: bool) -> dict[str, Json]:

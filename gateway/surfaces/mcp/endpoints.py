@@ -31,7 +31,7 @@ from gateway.surfaces.mcp.messages import (
     status_of,
 )
 from gateway.surfaces.mcp.names import Scope
-from gateway.surfaces.mcp.rounds import answer, begun, resumed
+from gateway.surfaces.mcp.rounds import Interrupted, answer, begun, resumed
 from gateway.surfaces.mcp.serving import Asked, described, initialized
 from gateway.surfaces.mcp.sessions import Session
 from gateway.surfaces.mcp.streams import STREAM, accepted, answered, response, streamed
@@ -95,7 +95,14 @@ async def _current(gateway: Gateway, visit: Visit, scope: Scope, message: Messag
     if message.method == "subscriptions/listen":
         return _subscribed(gateway, visit, scope, message, client)
     if message.params.get("requestState") is not None:
-        exchange = resumed(gateway.mcp, visit, scope, message)
+        try:
+            exchange = resumed(gateway.mcp, visit, scope, message)
+        except Interrupted as interrupted:
+            exchange = begun(gateway.mcp, message, client)
+            asked = Asked(
+                gateway=gateway, visit=visit, scope=scope, message=message, exchange=exchange
+            )
+            exchange.start(asked.fate_of(interrupted.call))
     else:
         exchange = begun(gateway.mcp, message, client)
         await parameters.check(visit.request, scope, message, client)

@@ -23,6 +23,14 @@ from gateway.surfaces.wiring import Gateway
 COMMIT_S = 15.0
 
 
+class Interrupted(Exception):
+    """The call that asked waited in a process that is gone."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(call)
+        self.call = call
+
+
 def begun(desk: Desk, message: Message, client: Client) -> Exchange:
     """A request of the current era that comes for the first time."""
     exchange: Exchange
@@ -38,12 +46,15 @@ def begun(desk: Desk, message: Message, client: Client) -> Exchange:
 
 def resumed(desk: Desk, visit: Visit, scope: Scope, message: Message) -> Exchange:
     """The request that this one answers the questions of. Raises ``McpFault``: a state is good
-    once, for its own subject and request."""
+    once, for its own subject and request; and ``Interrupted``."""
     state, inputs = message.params["requestState"], message.params.get("inputResponses", {})
     if not isinstance(state, str) or not isinstance(inputs, dict):
         raise McpFault(INVALID_PARAMS, "requestState must be a text, inputResponses an object.")
-    name = desk.seal.open(state, owner=visit.subject.id, digest=_digest(scope, message))
-    waiting = desk.waiting.pop(name, None)
+    opened = desk.seal.open(state, owner=visit.subject.id, digest=_digest(scope, message))
+    visit.call = opened.call or None
+    if opened.earlier:
+        raise Interrupted(opened.call)
+    waiting = desk.waiting.pop(opened.name, None)
     exchange = waiting.exchange if waiting is not None else None
     if exchange is None or exchange.paused is None or exchange.paused[1].done():
         raise McpFault(INVALID_PARAMS, "This requestState was used already, or waited too long.")
@@ -129,7 +140,9 @@ def _question(
         exchange.give_up()
         raise Overloaded("Too many requests of this agent wait for answers.")
     digest = _digest(scope, message)
-    name, state = desk.seal.seal(owner=owner, digest=digest, ttl_s=desk.answer_s)
+    name, state = desk.seal.seal(
+        owner=owner, digest=digest, ttl_s=desk.answer_s, call=exchange.call or ""
+    )
     desk.waiting[name] = Waiting(exchange=exchange, owner=owner)
     return {
         "resultType": "input_required",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway import __version__
 from gateway.errors import HoldfastError
@@ -22,7 +23,7 @@ from gateway.interfaces.mcp import (
 )
 from gateway.model import Deny, EffectState, Json
 from gateway.surfaces import headers
-from gateway.surfaces.mcp.actions import ACTIONS, KEY_META, call_of, carried_out, request_of
+from gateway.surfaces.mcp.actions import ACTIONS, KEY_META, call_of, carried_out, fate, request_of
 from gateway.surfaces.mcp.exchange import LEVELS, Exchange
 from gateway.surfaces.mcp.messages import Message
 from gateway.surfaces.mcp.names import Scope
@@ -34,6 +35,10 @@ from gateway.surfaces.wiring import Gateway
 GATEWAY = {"name": "holdfast", "title": "Holdfast", "version": __version__}
 # What clients of the current era may keep, and for whom: nothing, and for themselves alone.
 _CACHEABLE = frozenset({*LISTS, "resources/read", "server/discover"})
+_NO_TASKS = (
+    "Tasks are not served here, and not offered: a call is answered when it has ended. What became "
+    "of one whose answer was lost, GET /calls/ID tells."
+)
 _SERVED = ("tools", "resources", "prompts", "completions", "logging", "experimental")
 
 
@@ -50,8 +55,16 @@ class Asked:
 
     async def result(self) -> dict[str, Json]:
         """Raises ``McpFault``, for everything that goes wrong in a foreseen way."""
+        return await self._told(self._result())
+
+    async def fate_of(self, call: str) -> dict[str, Json]:
+        """What became of a call that asked its client something and ended with its process. Raises
+        ``McpFault``."""
+        return await self._told(fate(self.gateway, self.visit, call))
+
+    async def _told(self, work: Coroutine[Any, Any, dict[str, Json]]) -> dict[str, Json]:
         try:
-            result = await self._result()
+            result = await work
         except McpFault as fault:
             raise self._translated(fault) from None
         except HoldfastError as error:
@@ -76,6 +89,8 @@ class Asked:
             return await self._set_level(self.session, params)
         if self.session is not None and method in ("resources/subscribe", "resources/unsubscribe"):
             return await self._subscribe(self.session, method, params)
+        if method.startswith("tasks/"):
+            raise McpFault(METHOD_NOT_FOUND, _NO_TASKS)
         raise McpFault(METHOD_NOT_FOUND, f"There is no method {method[:64]} here.")
 
     async def _action(self, method: str, params: Mapping[str, Json]) -> dict[str, Json]:

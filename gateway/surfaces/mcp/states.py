@@ -1,6 +1,7 @@
 """``requestState``: what a client brings back with its answers, sealed against everything else.
 
-The state names a call that waits in this process. It is bound to the subject, to the request as it
+The state names a call that waits in this process, and tells its id: after a restart that is how its
+client learns what became of it. It is bound to the subject, to the request as it
 was sent, and to a time, and it is good once.
 """
 
@@ -14,12 +15,14 @@ import secrets
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gateway.audit import canonical
 from gateway.interfaces.mcp import INVALID_PARAMS, McpFault
 from gateway.model import Json
 
-_NONCE, _MAC = 16, 32
+_NONCE, _BORN, _MAC = 16, 8, 32
+_HEAD = _NONCE + _BORN + 8  # and the time at which it ends
 # What may differ when a request comes again with answers.
 _VARYING = ("_meta", "inputResponses", "requestState")
 
@@ -30,33 +33,48 @@ def digest_of_request(method: str, scope: str, params: Mapping[str, Json]) -> by
     return hashlib.sha256(canonical([method, scope, same])).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """``name``: of what waits. ``call``: the call that asked. ``earlier``: it was sealed by an
+    earlier process, in which nothing waits any more."""
+
+    name: str
+    call: str
+    earlier: bool
+
+
 class Seal:
-    """The key lives as long as the process, as do the calls that wait."""
+    """With a ``key`` that outlives the process, a state of an earlier one is known for what it
+    was; what waits lives as long as the process."""
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or secrets.token_bytes(32)
+        self._born = secrets.token_bytes(_BORN)
 
-    def seal(self, *, owner: str, digest: bytes, ttl_s: float) -> tuple[str, str]:
+    def seal(self, *, owner: str, digest: bytes, ttl_s: float, call: str = "") -> tuple[str, str]:
         """The name of the state, and the sealed text for the client."""
         nonce = secrets.token_bytes(_NONCE)
         ends = struct.pack(">d", time.monotonic() + ttl_s)
-        mac = self._mac(nonce, ends, owner, digest)
-        return nonce.hex(), base64.urlsafe_b64encode(nonce + ends + mac).decode("ascii")
+        said = nonce + self._born + ends + call.encode("utf-8")
+        mac = self._mac(said, owner, digest)
+        return nonce.hex(), base64.urlsafe_b64encode(mac + said).decode("ascii")
 
-    def open(self, text: str, *, owner: str, digest: bytes) -> str:
-        """The name of the state. Raises ``McpFault`` for a state that was not sealed for exactly
-        this subject and request, or that is too old."""
+    def open(self, text: str, *, owner: str, digest: bytes) -> Opened:
+        """Raises ``McpFault`` for a state that was not sealed for exactly this subject and
+        request, or that is too old."""
         try:
             raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, binascii.Error):
             raw = b""
         if base64.urlsafe_b64encode(raw).decode("ascii") != text:
             raw = b""  # the same bytes in other letters
-        nonce, ends, mac = raw[:_NONCE], raw[_NONCE : _NONCE + 8], raw[_NONCE + 8 :]
-        known = len(mac) == _MAC and hmac.compare_digest(mac, self._mac(nonce, ends, owner, digest))
-        if not known or struct.unpack(">d", ends)[0] < time.monotonic():
+        mac, said = raw[:_MAC], raw[_MAC:]
+        known = len(said) >= _HEAD and hmac.compare_digest(mac, self._mac(said, owner, digest))
+        earlier = said[_NONCE : _NONCE + _BORN] != self._born
+        late = known and struct.unpack(">d", said[_NONCE + _BORN : _HEAD])[0] < time.monotonic()
+        if not known or (late and not earlier):
             raise McpFault(INVALID_PARAMS, "This requestState is not valid for this request.")
-        return nonce.hex()
+        return Opened(said[:_NONCE].hex(), said[_HEAD:].decode("utf-8"), earlier)
 
-    def _mac(self, nonce: bytes, ends: bytes, owner: str, digest: bytes) -> bytes:
-        return hmac.digest(self._key, nonce + ends + digest + owner.encode("utf-8"), "sha256")
+    def _mac(self, said: bytes, owner: str, digest: bytes) -> bytes:
+        return hmac.digest(self._key, said + digest + owner.encode("utf-8"), "sha256")

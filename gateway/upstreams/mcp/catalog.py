@@ -139,6 +139,8 @@ class Catalog:
         check: ArgumentCheck | None = None
         if not pin.usable:
             fault = "it is not the one that was approved, or nobody has approved it yet"
+        if _task_only(document):
+            fault = fault or "it can be called as a task only, and tasks are not served"
         try:
             check = ArgumentCheck(document.get("inputSchema"))
         except SchemaUnusable as unusable:
@@ -155,3 +157,8 @@ class Catalog:
         )
         self._made[(pin.seen, pin.usable)] = tool
         return tool
+
+
+def _task_only(document: Mapping[str, Json]) -> bool:
+    execution = document.get("execution")
+    return isinstance(execution, dict) and execution.get("taskSupport") == "required"

@@ -119,6 +119,12 @@ class McpTransport:
     def _answer(
         self, request: Mapping[str, Json], params: Mapping[str, Json], result: dict[str, Json]
     ) -> Answer:
+        if "task" in result and "content" not in result and request["method"] == "tools/call":
+            raise UpstreamError(
+                "The MCP server answered with a task, which nobody asked for and which cannot be "
+                "followed up here.",
+                proves_no_effect=False,
+            )
         failed = request["method"] == "tools/call" and result.get("isError") is True
         harmless = self._spec.tool(str(params.get("name"))).error_is_harmless
         view = view_of(result)

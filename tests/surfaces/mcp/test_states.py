@@ -11,7 +11,8 @@ DIGEST = digest_of_request("tools/call", "", {"name": "a", "arguments": {"x": 1}
 def test_a_state_opens_for_its_owner_and_request() -> None:
     seal = Seal()
     name, state = seal.seal(owner="a7", digest=DIGEST, ttl_s=60)
-    assert seal.open(state, owner="a7", digest=DIGEST) == name
+    opened = seal.open(state, owner="a7", digest=DIGEST)
+    assert (opened.name, opened.earlier) == (name, False)
 
 
 def test_what_comes_with_the_answers_does_not_change_the_digest() -> None:
@@ -42,3 +43,13 @@ def test_another_process_knows_no_state_of_this_one() -> None:
     _, state = Seal().seal(owner="a7", digest=DIGEST, ttl_s=60)
     with pytest.raises(McpFault):
         Seal().open(state, owner="a7", digest=DIGEST)
+
+
+@pytest.mark.parametrize("ttl", [60, -1])
+def test_a_later_process_with_the_same_key_knows_which_call_it_was(ttl: float) -> None:
+    key = b"k" * 32
+    _, state = Seal(key).seal(owner="a7", digest=DIGEST, ttl_s=ttl, call="call_1")
+    opened = Seal(key).open(state, owner="a7", digest=DIGEST)
+    assert (opened.call, opened.earlier) == ("call_1", True)
+    with pytest.raises(McpFault):
+        Seal(key).open(state, owner="b8", digest=DIGEST)

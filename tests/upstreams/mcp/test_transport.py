@@ -22,7 +22,7 @@ WRITE = ToolSpec(
 class Server:
     """Answers each call with what is planned for it: a text, an error, or silence."""
 
-    def __init__(self, *planned: str | Exception) -> None:
+    def __init__(self, *planned: str | Exception | dict[str, Json]) -> None:
         self.planned = list(planned)
         self.seen: list[Json] = []
 
@@ -31,6 +31,8 @@ class Server:
         planned = self.planned.pop(0)
         if isinstance(planned, Exception):
             raise planned
+        if isinstance(planned, dict):
+            return planned
         failed = planned.startswith("E")
         return {"content": [{"type": "text", "text": planned}], "isError": failed}
 
@@ -111,3 +113,11 @@ async def test_calls_of_a_companion_do_not_go_to_the_server(tmp_path: Path) -> N
     beside = transport(server, Repositories({"PATH": os.environ["PATH"]}))
     answer = await beside.send(in_order([lambda _: call])({}))
     assert (answer.failed, answer.absent, server.seen) == (True, True, [])
+
+
+async def test_a_task_that_nobody_asked_for_is_no_success() -> None:
+    server = Server({"task": {"taskId": "1", "status": "working"}})
+    with pytest.raises(UpstreamError) as raised:
+        await transport(server).send({"method": "tools/call", "name": "a", "arguments": {}})
+    assert not raised.value.proves_no_effect
+    assert "task" in raised.value.detail
