@@ -13,13 +13,14 @@ from pathlib import Path
 
 import aiohttp
 import httpx
-from gateway.upstreams.http.pool import Pool
 
 from benchmarks.http import _STATIC, BODY, _free, _nginx
 from gateway.hosts import origin_of
+from gateway.upstreams.http.by_httpx import HttpxConnections
 from gateway.upstreams.http.declared import DeclaredTool
 from gateway.upstreams.http.routes import Table
 from gateway.upstreams.http.transport import HttpTransport
+from gateway.upstreams.remote.pool import Pool
 
 Ask = Callable[[], Awaitable[None]]
 _REQUEST = {
@@ -41,6 +42,10 @@ def compare(rounds: int, requests: int, at_once: int) -> dict[str, float]:
 async def _compared(url: str, rounds: int, requests: int, at_once: int) -> dict[str, float]:
     tool = DeclaredTool(name="crm", origin=origin_of(url), environment="bench")
     own = HttpTransport(tool, Table.of([]), Pool(tool.origin, tool.bounds, internal=False))
+    # The same transport behind the same seam, carried by httpx.
+    carried = HttpTransport(
+        tool, Table.of([]), HttpxConnections(tool.origin, tool.bounds, internal=False)
+    )
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
     async with (
         httpx.AsyncClient(trust_env=False, limits=limits) as by_httpx,
@@ -51,6 +56,10 @@ async def _compared(url: str, rounds: int, requests: int, at_once: int) -> dict[
             answer = await own.send(_REQUEST, live=True)
             assert answer.result["body"].encode() == BODY
 
+        async def seams() -> None:
+            answer = await carried.send(_REQUEST, live=True)
+            assert answer.result["body"].encode() == BODY
+
         async def httpxs() -> None:
             assert (await by_httpx.get(f"{url}/customers/7")).content == BODY
 
@@ -58,7 +67,12 @@ async def _compared(url: str, rounds: int, requests: int, at_once: int) -> dict[
             async with by_aiohttp.get(f"{url}/customers/7", allow_redirects=False) as response:
                 assert await response.read() == BODY
 
-        clients: dict[str, Ask] = {"holdfast": ours, "aiohttp": aiohttps, "httpx": httpxs}
+        clients: dict[str, Ask] = {
+            "holdfast": ours,
+            "holdfast over httpx": seams,
+            "aiohttp": aiohttps,
+            "httpx": httpxs,
+        }
         found: dict[str, list[float]] = {name: [] for name in clients}
         for _ in range(rounds):
             for name in random.sample(list(clients), len(clients)):

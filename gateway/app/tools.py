@@ -11,10 +11,10 @@ from gateway.interfaces import Clock, Probe, no_probe
 from gateway.model import ActionClass, Reversibility
 from gateway.upstreams.http.declared import Bounds, DeclaredCall, DeclaredRoute, DeclaredTool
 from gateway.upstreams.http.routes import compile_routes
-from gateway.upstreams.http.transport import Find, nothing_kept
+from gateway.upstreams.http.transport import Connect, Find, nothing_kept
 from gateway.upstreams.http.upstream import HttpUpstream
 from gateway.upstreams.remote.plan import Retry
-from gateway.upstreams.remote.pool import Lookup, look_up
+from gateway.upstreams.remote.pool import Lookup, Pool, look_up
 
 
 def http_tools(
@@ -23,6 +23,7 @@ def http_tools(
     find: Find = nothing_kept,
     probe: Probe = no_probe,
     lookup: Lookup = look_up,
+    connect: Connect = Pool,
 ) -> Mapping[str, HttpUpstream]:
     """``find`` knows the bodies of calls that wait for a person. Raises ``ConfigInvalid`` with
     every fault of every route."""
@@ -40,6 +41,7 @@ def http_tools(
             find=find,
             lookup=lookup,
             probe=probe,
+            connect=connect,
         )
     if faults:
         raise config.invalid(faults)

@@ -139,10 +139,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/surfaces/mcp/test_endpoints.py",
         "a broken stream is taken up there",
     ),
-    "gateway/upstreams/mcp/catalog.py": (
-        "tests/surfaces/mcp/test_trust.py",
-        "changed tools meet the whole gateway",
-    ),
     "gateway/upstreams/mcp/channel.py": (
         "tests/surfaces/mcp/test_endpoints.py",
         "only ignored, for what nobody asked",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.addresses import segments_of
 from gateway.errors import UpstreamError
+from gateway.hosts import Origin
 from gateway.interfaces import Payload
 from gateway.model import Json
 from gateway.upstreams.http.answers import passed_on, record_of, view_of
 from gateway.upstreams.http.declared import NO_EFFECT, Bounds, DeclaredTool
 from gateway.upstreams.http.routes import READING, Table
 from gateway.upstreams.http.wire import body_of, head_of
-from gateway.upstreams.remote.connection import Connection, cut_off
-from gateway.upstreams.remote.pool import Pool
+from gateway.upstreams.remote.connection import cut_off
+from gateway.upstreams.remote.pool import Lookup, look_up
 from gateway.upstreams.remote.transport import Answer
 
 # The tool asks for the same request at another place: it did nothing itself.
@@ -34,6 +35,43 @@ _PATIENCE_S = 5.0
 Find = Callable[[str], Payload | None]
 
 
+class Exchange(Protocol):
+    """One request and its answer, sent once and bounded. See ``remote.connection.Connection``,
+    which is the gateway's own."""
+
+    async def exchange(
+        self,
+        head: bytes,
+        body: AsyncIterator[bytes] | None,
+        *,
+        bodiless: bool,
+        answer_s: float | None,
+        idle_s: float | None,
+    ) -> tuple[int, list[tuple[str, str]]]: ...
+
+    def chunks(self, idle_s: float | None) -> AsyncIterator[bytes]: ...
+
+
+class Connections(Protocol):
+    """What carries requests to one tool. What is taken is given back."""
+
+    async def take(self, *, writes: bool) -> Exchange:
+        """Raises ``UpstreamError``: nothing was sent."""
+        ...
+
+    def give_back(self, connection: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Connect(Protocol):
+    """Makes the connections of a tool; ``internal``: its name may stand for a private address."""
+
+    def __call__(
+        self, origin: Origin, bounds: Bounds, *, internal: bool, lookup: Lookup = look_up
+    ) -> Connections: ...
+
+
 def nothing_kept(sha256: str) -> Payload | None:  # noqa: ARG001 - there is nothing to look through
     return None
 
@@ -45,14 +83,14 @@ class LiveAnswer:
         self,
         status: int,
         headers: Sequence[tuple[str, str]],
-        connection: Connection,
-        pool: Pool,
+        connection: Exchange,
+        pool: Connections,
         first: Sequence[bytes],
         bounds: Bounds,
     ) -> None:
         self.status = status
         self.headers = headers
-        self._connection: Connection | None = connection
+        self._connection: Exchange | None = connection
         self._pool = pool
         self._first = first
         self._idle_s = bounds.idle_s
@@ -80,7 +118,7 @@ class LiveAnswer:
 
 class HttpTransport:
     def __init__(
-        self, tool: DeclaredTool, table: Table, pool: Pool, find: Find = nothing_kept
+        self, tool: DeclaredTool, table: Table, pool: Connections, find: Find = nothing_kept
     ) -> None:
         self._tool = tool
         self._table = table
@@ -159,7 +197,7 @@ class HttpTransport:
 
     async def _gathered(
         self,
-        connection: Connection,
+        connection: Exchange,
         headers: Sequence[tuple[str, str]],
         request: Mapping[str, Json],
         *,

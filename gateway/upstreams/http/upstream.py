@@ -25,7 +25,7 @@ from gateway.upstreams.http.declared import DeclaredTool
 from gateway.upstreams.http.graphql import NotJudged, Operation, operation_of
 from gateway.upstreams.http.patterns import METHODS
 from gateway.upstreams.http.routes import READING, VERBS, Route, Table
-from gateway.upstreams.http.transport import Find, HttpTransport, nothing_kept
+from gateway.upstreams.http.transport import Connect, Find, HttpTransport, nothing_kept
 from gateway.upstreams.remote.plan import Maker, Plan, Retry
 from gateway.upstreams.remote.pool import Lookup, Pool, look_up
 from gateway.upstreams.remote.target import RemoteTarget
@@ -35,15 +35,17 @@ _READ_RETRY = Retry(attempts=2, base_s=0.05)
 
 
 class HttpUpstream(RemoteTarget):
-    """``table`` holds the compiled routes of ``tool``; ``find`` knows bodies kept aside."""
+    """``table`` holds the compiled routes of ``tool``; ``find`` knows bodies kept aside;
+    ``connect`` makes what carries requests: the gateway's own client, or ``by_httpx``."""
 
     def __init__(
         self, tool: DeclaredTool, table: Table, *, clock: Clock, lease_s: float,
         find: Find = nothing_kept, lookup: Lookup = look_up, probe: Probe = no_probe,
+        connect: Connect = Pool,
     ) -> None:  # fmt: skip
         self._declared = tool
         self._table = table
-        self._pool = Pool(tool.origin, tool.bounds, internal=tool.internal, lookup=lookup)
+        self._pool = connect(tool.origin, tool.bounds, internal=tool.internal, lookup=lookup)
         super().__init__(
             tool.name,
             HttpTransport(tool, table, self._pool, find),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from gateway.errors import UpstreamError
 from gateway.hosts import origin_of
 from gateway.surfaces.uploads import Shelf, Upload
+from gateway.upstreams.http.by_httpx import HttpxConnections
 from gateway.upstreams.http.declared import Bounds, DeclaredRoute, DeclaredTool
 from gateway.upstreams.http.routes import compile_routes
-from gateway.upstreams.http.transport import HttpTransport
+from gateway.upstreams.http.transport import Connect, HttpTransport
 from gateway.upstreams.remote.pool import Pool
 from tests.fixtures.canary import Canary, canary, say
 
@@ -22,8 +24,19 @@ ROUTES = (
 )
 
 
-@pytest.fixture
-def bird() -> Iterator[Canary]:
+@dataclass
+class Chosen:
+    """The client that a test runs over; every one runs over both."""
+
+    connect: Connect = Pool
+
+
+CHOSEN = Chosen()
+
+
+@pytest.fixture(params=[Pool, HttpxConnections], ids=["own", "httpx"])
+def bird(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
+    monkeypatch.setattr(CHOSEN, "connect", request.param)
     with canary() as found:
         yield found
 
@@ -40,11 +53,12 @@ async def transport(bird: Canary, **bounds: Any) -> AsyncIterator[HttpTransport]
     )
     table, faults = compile_routes(ROUTES)
     assert faults == []
-    pool = Pool(tool.origin, tool.bounds, internal=False)
+    pool = CHOSEN.connect(tool.origin, tool.bounds, internal=False)
     try:
         yield HttpTransport(tool, table, pool)
     finally:
         pool.close()
+        await asyncio.sleep(0)  # what closes later begins to
 
 
 def request(method: str = "GET", path: str = "/a", **more: Any) -> dict[str, Any]:
