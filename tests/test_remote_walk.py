@@ -77,7 +77,10 @@ async def test_a_keyed_call_without_an_answer_is_settled_by_recovery() -> None:
 
     assert (settled.state, settled.effect) == (State.SUCCEEDED, EffectState.APPLIED)
     assert len(w.shelf.effects) == 1
-    job = await w.reverter.revert(RevertRequest(target={"call": reply.call}, by="ann"))
+    told = await w.reverter.revert(RevertRequest(target={"call": reply.call}, by="ann"))
+    assert (told.state, told.steps[0].conflicts[0].why) == ("conflict", "unverified")
+    request = RevertRequest(target={"call": reply.call}, by="ann", on_conflict=OnConflict.FORCE)
+    job = await w.reverter.revert(request)
     assert job.state == "reverted", "the answer that the undo needs came with the second sending"
     assert w.shelf.items == {}
 

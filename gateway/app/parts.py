@@ -122,16 +122,8 @@ def assemble(
     windows = Windows([_window(w) for w in config.freezes])
     judges = _judges(config, store, clock)
     decider = Decider(policy=policy, judges=judges, windows=windows, store=store, clock=clock)
-    pipeline = Pipeline(
-        upstreams=targets,
-        decider=decider,
-        store=store,
-        clock=clock,
-        new_id=new_id,
-        timing=timing,
-        rehearsals=Rehearsals(rows=config.snapshots.rehearse_rows, probe=probe),
-        probe=probe,
-    )
+    rehearsals = Rehearsals(rows=config.snapshots.rehearse_rows, probe=probe)
+    pipeline = _pipeline(targets, decider, store, timing, rehearsals, clock, probe)
     return Parts(
         config=config,
         clock=clock,
@@ -149,6 +141,27 @@ def assemble(
         recovery=Recovery(upstreams=targets, store=store, lease=timing.lease, probe=probe),
         freezer=Freezer(store, windows, clock, new_id, pipeline.cancel),
         telemetry=telemetry,
+    )
+
+
+def _pipeline(
+    targets: Mapping[str, Source],
+    decider: Decider,
+    store: SqliteStore,
+    timing: Timing,
+    rehearsals: Rehearsals,
+    clock: Clock,
+    probe: Probe,
+) -> Pipeline:
+    return Pipeline(
+        upstreams=targets,
+        decider=decider,
+        store=store,
+        clock=clock,
+        new_id=new_id,
+        timing=timing,
+        rehearsals=rehearsals,
+        probe=probe,
     )
 
 

@@ -7,6 +7,8 @@ compensation is looked at where its state can be read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gateway.errors import ImageDamaged, UpstreamError
@@ -17,8 +19,12 @@ from gateway.upstreams.remote.attempt import Tool, applied, look_after, payload_
 from gateway.upstreams.remote.imaging import Image, Left
 from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.rendering import ANSWER
+from gateway.upstreams.remote.transport import Answer
 from gateway.upstreams.remote.unwinding import ACTION, compensate, reverted, shown_now
 from gateway.upstreams.remote.views import View
+
+# What an answer has around the state that it tells.
+_ENVELOPE = frozenset({"status", "headers"})
 
 
 async def resolve(
@@ -53,12 +59,30 @@ async def _sent_again(
     if sent.applied and sent.answer is not None:
         left = Left(undo=image.undo, read=image.read, verify=image.verify)
         if plan is not None:
-            left = await look_after(tool, plan, image, sent.answer)
+            left = _own(await look_after(tool, plan, image, sent.answer), sent.answer)
         return applied(sent.answer, left)
     if sent.answer is not None and sent.answer.proves_no_effect:
         # The error is about this request; an earlier one may still arrive.
         return unapplied(sent, final=True)
     return None
+
+
+def _own(left: Left, answer: Answer) -> Left:
+    """The state that is read now is the call's own only where the tool's answer tells the same:
+    since the request took effect, which may be long ago, others may have written. Otherwise
+    nothing is kept, and a revert says that it cannot tell (``unverified``)."""
+    if left.seen and left.after is not None and _same_state(answer.view, left.after):
+        return left
+    return replace(left, after=None, seen=False)
+
+
+def _same_state(answered: Mapping[str, Json], read: Mapping[str, Json]) -> bool:
+    """By the entity tag, where both have a strong one; else by all that was told."""
+    tags = [str((view.get("headers") or {}).get("etag", "")) for view in (answered, read)]
+    if all(tag.startswith('"') for tag in tags):
+        return tags[0] == tags[1]
+    told = [{k: v for k, v in view.items() if k not in _ENVELOPE} for view in (answered, read)]
+    return told[0] == told[1] and any(value is not None for value in told[0].values())
 
 
 async def _probed(tool: Tool, unsettled: Unsettled, plan: Plan | None) -> Outcome | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,16 +9,18 @@ import pytest
 
 from gateway.interfaces import Captured, Unsettled
 from gateway.lifecycle import State
-from gateway.model import Call, EffectState, OnConflict, Outcome, ToolClass, Undo
+from gateway.model import Call, EffectState, Json, OnConflict, Outcome, ToolClass, Undo
 from gateway.upstreams.remote.attempt import RemoteAttempt
 from gateway.upstreams.remote.plan import Plan
 from gateway.upstreams.remote.resolving import resolve
+from gateway.upstreams.remote.transport import Answer
 from gateway.upstreams.remote.unwinding import RemoteUnwinding
 from tests.fixtures.fakes import FakeClock
 from tests.fixtures.shelf import (
     Shelf,
     a_call,
     a_tool,
+    change,
     creation,
     deletion,
     permit_for,
@@ -74,6 +78,63 @@ async def test_keyed_is_sent_again_and_has_one_effect(fault: str) -> None:
     assert len(case.shelf.effects) == 1
     assert outcome.kept is not None
     assert outcome.kept["undo"] == {"do": "delete", "id": "100"}
+
+
+class Telling(Shelf):
+    """Answers a change with the state that it left, as a read shows it; ``tag`` is its version."""
+
+    tag: str | None = None
+
+    def _done(self, request: Mapping[str, Json]) -> Answer:
+        answer = super()._done(request)
+        body = answer.view["body"] if request["do"] == "get" else request["body"]
+        headers = {"etag": self.tag} if self.tag else {}
+        return replace(answer, view={**answer.view, "headers": headers, "body": body})
+
+
+async def recovered(shelf: Shelf, *, meanwhile: str | None = None, tag: str | None = None) -> Json:
+    """What is kept of a keyed change that was sent, lost, and sent again."""
+    shelf.items, shelf.faults, shelf.heeds_keys = {"7": "old"}, ["lost"], True
+    case = Case(shelf, change(tool_class=ToolClass.KEYED))
+    attempt = await case.captured()
+    assert (await attempt.commit(permit_for(case.call))).state is State.UNKNOWN
+    if meanwhile is not None:
+        shelf.items["7"] = meanwhile
+    if isinstance(shelf, Telling) and tag is not None:
+        shelf.tag = tag
+    outcome = await case.resolved()
+    assert outcome is not None
+    assert outcome.state is State.SUCCEEDED
+    assert shelf.effects == [("put", "7")]
+    assert outcome.kept is not None
+    return outcome.kept
+
+
+async def test_the_state_after_a_crash_is_the_calls_own_where_its_answer_tells_the_same() -> None:
+    kept = await recovered(Telling())
+    assert (kept["seen"], kept["after"]["body"]) == (True, "new")
+
+
+async def test_what_others_wrote_before_recovery_is_not_taken_for_the_calls_own() -> None:
+    kept = await recovered(Telling(), meanwhile="theirs")
+    assert (kept["seen"], kept["after"]) == (False, None)
+
+
+async def test_an_answer_that_tells_no_state_proves_none() -> None:
+    kept = await recovered(Shelf())
+    assert (kept["seen"], kept["after"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "seen"),
+    [('"1"', '"1"', True), ('"1"', '"2"', False), ('W/"1"', 'W/"2"', True)],
+)
+async def test_a_strong_version_tells_more_than_the_content(
+    before: str, now: str, seen: bool
+) -> None:
+    shelf = Telling()
+    shelf.tag = before
+    assert (await recovered(shelf, tag=now))["seen"] is seen
 
 
 async def test_a_definite_error_about_the_second_request_proves_nothing_about_the_first() -> None:
