@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pymysql
 
@@ -18,6 +19,7 @@ Name = tuple[str, str]  # schema, table
 
 OWN_SCHEMA = "holdfast"  # receipts, and tables that were set aside
 
+FLOATS = frozenset({"float", "double"})  # types whose values no text finds again
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 # MariaDB keeps referential actions under these names; the other two stop a change instead.
 ACTING = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -32,10 +34,10 @@ class Column:
     counter: bool  # AUTO_INCREMENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """``key``: the columns of the primary key, as many as there are. ``fingerprint``: of the whole
-    definition, without the counter."""
+    definition, without the counter. What is asked for every row is worked out once."""
 
     schema: str
     name: str
@@ -58,6 +60,25 @@ class Table:
     @property
     def counter(self) -> str | None:
         return next((c.name for c in self.columns if c.counter), None)
+
+    @cached_property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns that hold something of their own."""
+        return tuple(c for c in self.columns if not c.generated)
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Where the key's columns stand among those."""
+        names = [c.name for c in self.stored]
+        return tuple(names.index(k) for k in self.key)
+
+    @cached_property
+    def keyed(self) -> bool:
+        """Whether rows can be found again by their primary key."""
+        types = {c.name: c for c in self.columns}
+        return bool(self.key) and all(
+            not types[k].generated and types[k].type not in FLOATS for k in self.key
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,8 @@ NO_WAY_BACK = "mariadb.irreversible"
 FORMAT = "mariadb-rows-1"
 _MAGIC = b"holdfast mariadb rows 1\n"
 
-_SIZE = struct.Struct(">I")
 _NULL = 0xFFFFFFFF
+_ABSENT = _NULL.to_bytes(4, "big")
 _BEFORE, _AFTER = 1, 2
 _PIECE = 64 * 1024
 
@@ -118,15 +117,18 @@ def pack(images: Sequence[TableImage]) -> Iterator[bytes]:
             )
             parts.append(bytes((sides,)))
             for row in (change.before, change.after):
-                for cell in row or ():
-                    parts.append(_SIZE.pack(_NULL if cell is None else len(cell)))
-                    if cell is not None:
-                        parts.append(cell)
-                        size += len(cell)
+                if row is not None:
+                    packed = b"".join([_cell(cell) for cell in row])
+                    parts.append(packed)
+                    size += len(packed)
             if size > _PIECE or len(parts) > 10_000:
                 yield b"".join(parts)
                 parts, size = [], 0
     yield b"".join(parts)
+
+
+def _cell(cell: bytes | None) -> bytes:
+    return _ABSENT if cell is None else len(cell).to_bytes(4, "big") + cell
 
 
 def unpack(undo: Undo, pieces: Iterable[bytes]) -> tuple[TableImage, ...]:
@@ -157,9 +159,10 @@ def _change(reader: _Reader, table: Table) -> Change:
 
 def _row(reader: _Reader, width: int) -> Row:
     cells: list[bytes | None] = []
+    take = reader.take
     for _ in range(width):
-        (size,) = _SIZE.unpack(reader.take(_SIZE.size))
-        cells.append(None if size == _NULL else reader.take(size))
+        size = int.from_bytes(take(4), "big")
+        cells.append(None if size == _NULL else take(size))
     return tuple(cells)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gateway.model import Json
-from gateway.upstreams.sql.mysql.catalog import Column, Table
+from gateway.upstreams.sql.mysql.catalog import FLOATS, Column, Table
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
@@ -20,7 +20,6 @@ Key = tuple[bytes, ...]
 _NUMBERS = frozenset(
     {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year"}
 )  # fmt: skip
-_FLOATS = frozenset({"float", "double"})
 _AS_NUMBERS = frozenset({"enum", "set", "bit"})
 _QUOTED = frozenset({"date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json"})
@@ -29,7 +28,7 @@ _SHAPES = frozenset(
      "multipolygon", "geometrycollection"}
 )  # fmt: skip
 _BYTES = _SHAPES | {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
-KNOWN = _NUMBERS | _FLOATS | _AS_NUMBERS | _QUOTED | _TEXTS | _BYTES
+KNOWN = _NUMBERS | FLOATS | _AS_NUMBERS | _QUOTED | _TEXTS | _BYTES
 
 EXACT = "SET character_set_results = NULL"  # before rows are read as images
 _IN = 1000
@@ -38,7 +37,7 @@ _MOST = 1 << 60
 
 def stored(table: Table) -> tuple[Column, ...]:
     """The columns that hold something of their own."""
-    return tuple(c for c in table.columns if not c.generated)
+    return table.stored
 
 
 def selected(columns: Sequence[Column], alias: str | None = None) -> str:
@@ -50,7 +49,7 @@ def _wanted(column: Column, alias: str | None) -> str:
     name = quoted(column.name) if alias is None else quoted(alias, column.name)
     if column.type in _AS_NUMBERS:
         return f"{name} + 0"
-    return f"{name} + 0e0" if column.type in _FLOATS else name
+    return f"{name} + 0e0" if column.type in FLOATS else name
 
 
 def literal(column: Column, cell: bytes | None) -> str:
@@ -64,24 +63,23 @@ def literal(column: Column, cell: bytes | None) -> str:
     text = cell.decode("ascii")
     if column.type in _QUOTED:
         return f"'{text}'"
-    if column.type in _FLOATS and "e" not in text:
+    if column.type in FLOATS and "e" not in text:
         return f"{text}e0"
     return text
 
 
 def keyed(table: Table) -> bool:
     """Whether rows can be found again by their primary key."""
-    types = {c.name: c for c in table.columns}
-    return bool(table.key) and all(
-        not types[k].generated and types[k].type not in _FLOATS for k in table.key
-    )
+    return table.keyed
 
 
 def key_of(table: Table, row: Row) -> Key:
-    names = [c.name for c in stored(table)]
-    cells = [row[names.index(k)] for k in table.key]
-    assert all(cell is not None for cell in cells)
-    return tuple(cell for cell in cells if cell is not None)
+    key: list[bytes] = []
+    for place in table.places:
+        cell = row[place]
+        assert cell is not None
+        key.append(cell)
+    return tuple(key)
 
 
 def among(table: Table, keys: Sequence[Key], alias: str | None = None) -> str:
@@ -123,7 +121,7 @@ def same_row(table: Table, row: Row, alias: str | None = None) -> str:
             parts.append(f"CAST({name} AS BINARY) <=> X'{cell.hex()}'")
         elif column.type in _SHAPES and cell is not None:
             parts.append(f"HEX({name}) <=> '{cell.hex().upper()}'")
-        elif column.type in _AS_NUMBERS or column.type in _FLOATS:
+        elif column.type in _AS_NUMBERS or column.type in FLOATS:
             parts.append(f"{_wanted(column, alias)} <=> {literal(column, cell)}")
         else:
             parts.append(f"{name} <=> {literal(column, cell)}")
