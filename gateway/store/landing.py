@@ -200,12 +200,8 @@ def settle(
     keys: Keys | None = None,
     **more: Json,
 ) -> Settled:
-    head = t.head(running.call)
-    if head is None or head.generation != running.generation:
-        raise StaleGeneration(f"{running} was taken over")
+    head = _own(t, running)
     source = State(head.state)
-    if source not in RUNNING and source is not State.UNKNOWN:
-        raise StaleGeneration(f"{running} is {source} already")
     if source is State.UNKNOWN:
         outcome = replace(outcome, state=_FROM_UNKNOWN.get(outcome.state, outcome.state))
     _truthful(head, outcome)
@@ -242,6 +238,17 @@ def settle(
     _settle_claims(t, head, outcome)
     keeping.purged(t, now, head, outcome.effect)
     return Settled(record=_record(t, head.id, now), unused=unused)
+
+
+def _own(t: Tables, running: Running) -> Head:
+    """The call that ``running`` may settle. Raises ``StaleGeneration``."""
+    head = t.head(running.call)
+    if head is None or head.generation != running.generation:
+        raise StaleGeneration(f"{running} was taken over")
+    state = State(head.state)
+    if state not in RUNNING and state is not State.UNKNOWN:
+        raise StaleGeneration(f"{running} is {state} already")
+    return head
 
 
 def _keep_answer(t: Tables, head: Head, kept: Mapping[str, Json], keys: Keys | None) -> None:
