@@ -54,6 +54,9 @@ async def keep(
     open transaction. Nobody writes the table until it ends. ``None`` where rows have no key, or
     the key is among what is taken. Raises ``NoWayBack``."""
     (parts,) = await own.one(_PARTS, oid)
+    (hidden,) = await own.one("SELECT pg_catalog.row_security_active(%s::int8::oid)", oid)
+    if hidden:
+        raise NoWayBack("row security hides rows of the table from the role that changes it")
     table = (await catalog.tables(own, [oid])).get(oid)
     if parts or table is None:
         raise NoWayBack("it takes values out of a table that has parts or heirs")

@@ -105,6 +105,21 @@ async def test_the_whole_dump_is_the_same_after_the_revert(shop: SchemaCase, sql
         assert different(before, shop.dump()) == []
 
 
+async def test_values_that_row_security_hides_even_from_the_owner_are_not_lost(
+    shop: SchemaCase,
+) -> None:
+    shop.admin.execute(
+        "ALTER TABLE wide ENABLE ROW LEVEL SECURITY; ALTER TABLE wide FORCE ROW LEVEL SECURITY;"
+        "DROP POLICY IF EXISTS part ON wide; CREATE POLICY part ON wide USING (id < 2)"
+    )
+    before = shop.dump()
+    for change in ("DROP COLUMN last", "ALTER number TYPE int"):
+        with pytest.raises(UpstreamError, match="row security") as refused:
+            await shop.call(f"ALTER TABLE wide {change}")
+        assert refused.value.reason == "undo.unavailable"
+    assert different(before, shop.dump()) == []
+
+
 TRIED = [
     "ALTER TABLE t ALTER g DROP IDENTITY",
     "ALTER TABLE t ALTER twice DROP EXPRESSION",
