@@ -33,17 +33,19 @@ from gateway.upstreams.sql.postgres.peek import (
     EPOCH,
     TID_RANGES,
     Budget,
-    lines,
-    pages_of,
     placed,
+    spans_of,
     tail,
+    within,
 )
 from gateway.upstreams.sql.postgres.questions import answers, as_one
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.sink import Sink
 
-MOST = 200  # versions ended, and versions made
+MOST = 1000  # versions ended, and versions made
 _AT_ONCE = 16 * 1024  # bytes that are written without a thread
+
+_WIDTH, _LENGTH, _NULL = struct.Struct(">h").pack, struct.Struct(">i").pack, b"\xff" * 4
 
 Raw = Sequence[bytes | None]
 
@@ -142,17 +144,15 @@ async def _made(
         makers = "{" + ",".join(sorted({xmin for _, xmin, _ in found.ended})) + "}"
         still = placed(places, makers)
     exact = f"x.xmin = '{xid}'::pg_catalog.xid"
-    last = tail(table.oid, counted)
-    query = f"SELECT {columns} FROM {source} AS x WHERE {exact} AND x.ctid >= {last}"
-    pages = pages_of({(ctid, xmin) for ctid, xmin, _ in found.ended})
-    if pages:
-        beside = f"x.ctid = ANY('{lines(pages)}'::pg_catalog.tid[])"
-        if len(pages) == 1:
-            (page,) = pages
-            beside = f"x.ctid >= '({page},0)' AND x.ctid < '({page + 1},0)'"
+    last = "(SELECT e.place FROM edge AS e)"  # once: the table may grow while it is read
+    query = (
+        f"WITH edge(place) AS MATERIALIZED (SELECT {tail(table.oid, counted)}) "
+        f"SELECT {columns} FROM {source} AS x WHERE {exact} AND x.ctid >= {last}"
+    )
+    for span in spans_of((ctid, xmin) for ctid, xmin, _ in found.ended):
         query += (
             f" UNION ALL SELECT {columns} FROM {source} AS x "
-            f"WHERE {exact} AND {beside} AND x.ctid < {last}"
+            f"WHERE {exact} AND {within(span)} AND x.ctid < {last}"
         )
     if not counted:
         query = "SELECT WHERE false"
@@ -163,7 +163,7 @@ async def _made(
 
 async def _written(sink: Sink, rows: Sequence[Raw], budget: Budget) -> Rows:
     at = sink.size
-    data = b"".join(map(_row, rows))
+    data = _rows(rows)
     budget.bytes -= len(data)
     if budget.bytes < 0:
         raise TooMuch("bytes")
@@ -174,15 +174,18 @@ async def _written(sink: Sink, rows: Sequence[Raw], budget: Budget) -> Rows:
     return Rows(count=len(rows), offset=at, size=len(data))
 
 
-def _row(values: Raw) -> bytes:
-    """One row as COPY writes it."""
-    parts = [struct.pack(">h", len(values))]
-    for value in values:
-        if value is None:
-            parts.append(b"\xff\xff\xff\xff")
-        else:
-            parts += (struct.pack(">i", len(value)), value)
-    return b"".join(parts)
+def _rows(rows: Sequence[Raw]) -> bytes:
+    """As COPY writes them."""
+    data = bytearray()
+    for row in rows:
+        data += _WIDTH(len(row))
+        for value in row:
+            if value is None:
+                data += _NULL
+            else:
+                data += _LENGTH(len(value))
+                data += value
+    return bytes(data)
 
 
 def _text(value: bytes | None) -> str:

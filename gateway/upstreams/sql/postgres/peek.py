@@ -38,11 +38,12 @@ from gateway.upstreams.sql.postgres.signing import Signer, places
 from gateway.upstreams.sql.postgres.sink import Sink
 
 Row = tuple[str, str]  # ctid, xmin
+Spans = tuple[tuple[int, int], ...]  # first and last page of each
 
 _FEW = 5_000  # versions that are looked for one by one
 _CHUNK = 20_000  # ctids in one query
-_PAGES = 16  # on which new versions are looked for beside their old ones
-_LINES = 291  # the most versions on a page of 8 KiB
+_SPANS = 32  # of pages, in which new versions are looked for beside their old ones
+_GAP = 8  # pages without any that do not end a span
 _TAIL = 32  # pages at the end of a table where new rows are looked for
 _SHARED = 20_000  # versions from which on two connections copy them
 _STRETCHES = 16  # of a table's pages, every other one for each of the two
@@ -120,26 +121,26 @@ class Peek:
     budget: Budget
     spare: Callable[[], AbstractAsyncContextManager[Session | None]] | None = None
 
-    async def ended(self) -> tuple[Rows, frozenset[int]]:
+    async def ended(self) -> tuple[Rows, Spans]:
         """The old versions, and the pages on which they stand where these are few."""
         counted = self.touched.updated + self.touched.deleted
         if not counted:
-            return Rows(), frozenset()
+            return Rows(), ()
         if self.near is not None and counted <= _FEW:
             found = await self._ended_near(self.near, counted)
             rows = await self._these(self.peer, found)
             if rows.count == counted:
-                return rows, pages_of(found)
+                return rows, spans_of(found)
         exact = f"x.xmax = '{self._short}'::pg_catalog.xid"
         mine = self._short
         locked = f"{exact} AND x.xmin <> '{mine}'::pg_catalog.xid" if self._unique else exact
         if not await self.own.any(locked):
             rows = await self._copy_shared(exact, counted)
             if rows.count == counted and await self._no_multixact():
-                return rows, frozenset()
+                return rows, ()
         return await self._diff(self.peer, self.own, "x.xmax <> '0'::pg_catalog.xid", counted)
 
-    async def made(self, pages: frozenset[int]) -> Rows:
+    async def made(self, pages: Spans) -> Rows:
         """The new versions; ``pages``: of the old ones, as far as known."""
         counted = self.touched.inserted + self.touched.updated
         if not counted:
@@ -183,13 +184,15 @@ class Peek:
         gone = seen - await self.own.among(seen)
         return gone if len(gone) == counted else set()
 
-    async def _made_near(self, exact: str, pages: frozenset[int], counted: int) -> Rows | None:
+    async def _made_near(self, exact: str, pages: Spans, counted: int) -> Rows | None:
         own = self.own
-        stored, last = self.table.stored, tail(self.table.oid, counted)
+        stored = self.table.stored
+        # Asked once: the table may grow meanwhile, and no row may be given twice.
+        (edge,) = await own.session.one(f"SELECT {tail(self.table.oid, counted)}::text")
+        last = f"'{edge}'::pg_catalog.tid"
         parts = [f"SELECT {self._columns} {own.found(f'{exact} AND x.ctid >= {last}', stored)}"]
-        if pages:
-            beside = f"x.ctid = ANY('{lines(pages)}'::pg_catalog.tid[])"
-            before = f"{exact} AND {beside} AND x.ctid < {last}"
+        for span in pages:
+            before = f"{exact} AND {within(span)} AND x.ctid < {last}"
             parts.append(f"SELECT {self._columns} {own.found(before, stored)}")
         draft = bytearray()
         copied = await copy_out(
@@ -232,9 +235,7 @@ class Peek:
 
     # --- diff -----------------------------------------------------------------------------
 
-    async def _diff(
-        self, sees: View, other: View, where: str, counted: int
-    ) -> tuple[Rows, frozenset[int]]:
+    async def _diff(self, sees: View, other: View, where: str, counted: int) -> tuple[Rows, Spans]:
         count, size, at = 0, 0, self.sink.size
         async for window in self._windows(sees):
             rows = await self._window(sees, other, " AND ".join(c for c in (window, where) if c))
@@ -242,7 +243,7 @@ class Peek:
             size += rows.size
             if count > counted:
                 raise Incomplete(self.touched.resource)
-        return Rows(count=count, offset=at, size=size), frozenset()
+        return Rows(count=count, offset=at, size=size), ()
 
     async def _window(self, sees: View, other: View, where: str) -> Rows:
         """The versions of one window. Most often ``other`` sees none of them at all, and then
@@ -384,10 +385,16 @@ def placed(places: str, makers: str) -> str:
     )
 
 
-def pages_of(rows: set[Row]) -> frozenset[int]:
-    pages = frozenset(int(ctid[1:].partition(",")[0]) for ctid, _ in rows)
-    return pages if len(pages) <= _PAGES else frozenset()
+def spans_of(rows: Iterable[Row]) -> Spans:
+    """The pages of ``rows``, where they are few stretches."""
+    spans: list[tuple[int, int]] = []
+    for page in sorted({int(ctid[1:].partition(",")[0]) for ctid, _ in rows}):
+        if spans and page - spans[-1][1] <= _GAP:
+            spans[-1] = spans[-1][0], page
+        else:
+            spans.append((page, page))
+    return tuple(spans) if len(spans) <= _SPANS else ()
 
 
-def lines(pages: frozenset[int]) -> str:
-    return "{" + ",".join(f'"({p},{n})"' for p in sorted(pages) for n in range(1, _LINES + 1)) + "}"
+def within(span: tuple[int, int]) -> str:
+    return f"x.ctid >= '({span[0]},0)' AND x.ctid < '({span[1] + 1},0)'"

@@ -232,3 +232,11 @@ async def test_many_rows_are_copied_by_two_connections(
     async with case.peers.session(), case.peers.session(), case.peers.session():
         assert (await _exact(case, "DELETE FROM t"))["before"] == 2940
     assert shared == [2, 2]
+
+
+def test_pages_that_lie_close_are_one_stretch() -> None:
+    rows = {(f"({page},{line})", "7") for page in (3, 4, 9, 40, 41) for line in (1, 5)}
+    assert peek.spans_of(rows) == ((3, 9), (40, 41))
+    assert peek.within((3, 9)) == "x.ctid >= '(3,0)' AND x.ctid < '(10,0)'"
+    assert peek.spans_of(set()) == ()
+    assert peek.spans_of({(f"({20 * page},1)", "7") for page in range(33)}) == ()
