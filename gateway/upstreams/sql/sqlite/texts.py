@@ -39,7 +39,7 @@ def _guarded(name: str, arguments: int, quick: Callable[..., Value] | None) -> C
 
     def call(*values: Value) -> Value:
         if None in values:
-            return None
+            return _ENGINE.own(sql, values)  # which is soon told
         if quick is not None and all(isinstance(v, str) and "\0" not in v for v in values):
             return quick(*values)
         one, other = (len(v) if isinstance(v, str | bytes) else 32 for v in values[:2])

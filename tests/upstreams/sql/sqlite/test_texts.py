@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
@@ -44,6 +44,8 @@ def told(db: apsw.Connection, name: str, arguments: tuple[object, ...]) -> objec
         return None
 
 
+@example("replace", "", "", None)
+@example("trim", "\0", "\0", None)
 @settings(max_examples=400)
 @given(
     st.sampled_from(["instr", "trim", "ltrim", "rtrim", "unhex", "replace"]), values, values, values
