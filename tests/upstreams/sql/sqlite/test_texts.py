@@ -46,7 +46,7 @@ def told(db: apsw.Connection, name: str, arguments: tuple[object, ...]) -> objec
 
 @example("replace", "", "", None)
 @example("trim", "\0", "\0", None)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(["instr", "trim", "ltrim", "rtrim", "unhex", "replace"]), values, values, values
 )
