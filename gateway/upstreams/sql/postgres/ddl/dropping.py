@@ -64,7 +64,8 @@ async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: 
     if plan.prove:
         # Somebody may have changed what hangs on other things before it was locked.
         plan, gone = await planned(session, found, call=call)
-    look = shape if plan.prove else places
+    moves = not (plan.prove or plan.apart)
+    look = places if moves else shape
     before = await look(session, plan.scope)
     for statement in plan.redo:
         await attempted(session, statement)
@@ -82,8 +83,8 @@ async def put_away(session: Session, found: Sequence[Seed], *, verb: str, call: 
         difference=Difference.between(before, after),
         moved=tuple(plan.moved),
         places=tuple(plan.places),
-        moves=not plan.prove,
-        seen={} if plan.prove else await shape(session, plan.scope),
+        moves=moves,
+        seen=await shape(session, plan.scope) if moves else {},
     )
 
 

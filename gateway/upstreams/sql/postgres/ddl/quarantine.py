@@ -39,6 +39,7 @@ class Plan:
     places: list[str] = field(default_factory=list)
     scope: Scope = field(default_factory=Scope)
     prove: bool = False  # whether the way back has to be tried before it is promised
+    apart: bool = False  # whether more is done than moving
     leave: list[str] = field(default_factory=list)  # the end of ``undo``: places are given up
 
     def step(self, redo: Iterable[str], undo: Iterable[str]) -> None:
@@ -238,6 +239,7 @@ class Quarantine:
 
     def _foreign_key(self, gone: Gone) -> None:
         """Otherwise the quarantined table would hold back, or follow, what others do."""
+        self._plan.apart = True
         self._constraint(gone)
 
     async def _publication(self, gone: Gone) -> None:
@@ -248,6 +250,7 @@ class Quarantine:
             # Another's publication cannot be changed by the agents' role: the table stays in it.
             if name == gone.extra and owned:
                 published = _quoted(name)
+                self._plan.apart = True
                 self._plan.step(
                     [f"ALTER PUBLICATION {published} DROP TABLE {table}"],
                     [f"ALTER PUBLICATION {published} ADD TABLE {table}{rest}"],
