@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.lifecycle import SETTLED
-from gateway.model import Call, EffectState
+from gateway.model import Call, EffectState, OnConflict
 from gateway.revert import RevertRequest
 from tests.crash.bank import Deed, call_of
 from tests.crash.gatehouse import Gatehouse, Place, gatehouse
@@ -96,7 +96,11 @@ def test_a_kill_leaves_the_truth(
             there = _tables(mariadb_server, database)
             assert (effect is EffectState.APPLIED) == (there != before)
             if effect is EffectState.APPLIED:
-                order = RevertRequest(target={"call": _call(sql).id}, by="admin")
+                # Cut off before the checksum of its rows was kept: whether somebody wrote to the
+                # table since cannot be told, so a person has to say so.
+                blind = (step, sql) == ("mysql.moved", ALTERED[1])
+                mode = OnConflict.FORCE if blind else OnConflict.ABORT
+                order = RevertRequest(target={"call": _call(sql).id}, by="admin", on_conflict=mode)
                 assert (await house.reverter.revert(order)).state == "reverted"
             return effect
 
