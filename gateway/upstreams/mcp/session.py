@@ -300,9 +300,9 @@ async def greet(
                 if only:
                     raise
         found = await _discovered(channel, client, ids, insist=only or first == "previous")
-        if found is not None:
-            return found
-        return await _initialized(channel, client, ids)
+        if found is None:
+            found = await _older(channel, client, ids, only=first == "previous")
+        return found
     except (McpFault, NotAMessage) as error:
         raise UpstreamError(
             f"The MCP server does not take up a conversation: {error}.",
@@ -312,6 +312,19 @@ async def greet(
         raise UpstreamError(
             "The MCP server did not take up a conversation in time.", reason="upstream.unreachable"
         ) from None
+
+
+async def _older(channel: Channel, client: Client, ids: _Ids, *, only: bool) -> Session:
+    """The older hello. A server that starts slowly looks like one that does not know the newer
+    one: where it refuses the older, the newer is tried once more, with patience."""
+    try:
+        return await _initialized(channel, client, ids)
+    except McpFault:
+        if only:
+            raise
+    found = await _discovered(channel, client, ids, insist=True)
+    assert found is not None
+    return found
 
 
 async def _discovered(
