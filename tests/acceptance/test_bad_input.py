@@ -93,7 +93,7 @@ async def test_a_body_that_is_not_strict_json_is_malformed(what: str, tmp_path: 
 
 
 BROKEN = {
-    "an unknown key": ("server:\n", "servers: {}\nserver:\n"),
+    "an unknown key": ("server:\n", "severs: {}\nserver:\n"),
     "a wrong type": ("port: 8400", "port: eight"),
     "a missing variable": ("${HOLDFAST_ADMIN_TOKEN}", "${NOBODY_SET_THIS}"),
 }

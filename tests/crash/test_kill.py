@@ -43,8 +43,8 @@ from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer
 
-SEEDS = size("seeds", 10)
-MARIADB_SEEDS = size("seeds", 3)  # a database of its own is slow to make there
+SEEDS = size("seeds", 4)
+MARIADB_SEEDS = size("seeds", 2)  # a database of its own is slow to make there
 CALLS = 5
 ENTRIES = {id: 1 + id % ACCOUNTS for id in range(1, 25)}
 

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.surfaces.framing import Fault, Framing
-from tests.fixtures.http.raw_requests import EVERY, chunked, get, post
+from tests.fixtures.http.raw_requests import INGRESS, chunked, get, post
 
-WELL = [row for row in EVERY if not row.closed and row.sent]
-BROKEN = [row for row in EVERY if row.closed and not row.waits and row.status[0] in (400, 405, 501)]
+WELL = [row for row in INGRESS if not row.closed and row.sent]
+BROKEN = [
+    row for row in INGRESS if row.closed and not row.waits and row.status[0] in (400, 405, 501)
+]
 
 
 def fed(data: bytes, cuts: tuple[int, ...] = ()) -> tuple[bytes, Fault | None]:

@@ -80,22 +80,25 @@ async def test_answers_are_those_of_the_plain_statement(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "code"),
+    ("sql", "code", "state"),
     [
-        ("INSERT INTO t (v) VALUES ('a')", 1062),
-        ("INSERT INTO t (nothing) VALUES (1)", 1054),
-        ("UPDATE t SET v = 'much too long a text'", 1406),
-        ("INSERT INTO t (id) VALUES ('text')", 1366),
+        ("INSERT INTO t (v) VALUES ('a')", 1062, "23000"),
+        ("INSERT INTO t (nothing) VALUES (1)", 1054, "42S22"),
+        ("UPDATE t SET v = 'much too long a text'", 1406, "22001"),
+        ("INSERT INTO t (id) VALUES ('text')", 1366, "22007"),
     ],
 )
-async def test_the_servers_errors_reach_the_agent(case: Case, sql: str, code: int) -> None:
+async def test_the_servers_errors_reach_the_agent(
+    case: Case, sql: str, code: int, state: str
+) -> None:
     case.setup(*SETUP)
     before = case.dump()
     with pytest.raises(pymysql.Error) as plain:
         case.run(sql)
     with pytest.raises(UpstreamError) as error:
         await case.call(sql)
-    assert error.value.extra == {"code": code, "message": plain.value.args[1]}
+    told = {"code": code, "message": plain.value.args[1], "sqlstate": state}
+    assert error.value.extra == told
     assert case.dump() == before
 
 
