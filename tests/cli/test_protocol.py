@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import structlog
 import uvicorn
 from starlette.responses import PlainTextResponse
 
@@ -125,18 +124,28 @@ async def test_refusals_come_after_the_answers_that_are_due() -> None:
         writer.close()
 
 
-async def test_what_is_refused_is_counted_by_status_and_logged_ever_more_seldom() -> None:
+async def test_what_is_refused_is_counted_by_status_and_logged_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     refused = Refused()
-    with structlog.testing.capture_logs() as logged:
-        async with listening(refused=refused) as port:
-            for _ in range(3):
-                await answer(port, b"nonsense\r\n\r\n")
-            await answer(port, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n")
-            assert (await answer(port, REQUEST))[0] == 200
-        assert refused.counts == {400: 3, 505: 1}
-        for _ in range(96):
-            refused.note(400, "again")
-        refused.tell()
+    logged: list[dict[str, Any]] = []
+
+    class Log:  # whatever level other tests have set
+        def info(self, event: str, **more: object) -> None:
+            logged.append({"event": event, **more})
+
+        warning = info
+
+    monkeypatch.setattr("gateway.cli.protocol.log", Log())
+    async with listening(refused=refused) as port:
+        for _ in range(3):
+            await answer(port, b"nonsense\r\n\r\n")
+        await answer(port, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n")
+        assert (await answer(port, REQUEST))[0] == 200
+    assert refused.counts == {400: 3, 505: 1}
+    for _ in range(96):
+        refused.note(400, "again")
+    refused.tell()
     noted = [entry["refused"] for entry in logged if entry["event"] == "http.refused"]
     assert noted == [*range(1, 17), 32, 64]
     [told] = [entry for entry in logged if entry["event"] == "http.refused_in_all"]

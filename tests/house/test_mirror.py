@@ -151,10 +151,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/surfaces/mcp/test_trust.py",
         "refusals and hints are tested with calls",
     ),
-    "gateway/upstreams/mcp/session.py": (
-        "tests/surfaces/mcp/test_endpoints.py",
-        "both eras are spoken there",
-    ),
     "gateway/upstreams/mcp/shelf.py": (
         "tests/surfaces/mcp/test_endpoints.py",
         "lists come from it",

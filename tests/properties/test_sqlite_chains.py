@@ -129,7 +129,7 @@ def chains_come_back(
 
 
 @given(filled(), st.lists(agents(), min_size=1, max_size=4))
-@SETTINGS
+@settings(SETTINGS, max_examples=max(1, CASES // 2))
 def test_one_by_one_and_all_at_once_are_the_same(
     made: tuple[str, list[str]], calls: list[str]
 ) -> None:
