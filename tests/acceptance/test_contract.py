@@ -541,7 +541,8 @@ def test_a_revert_in_the_background_is_polled_by_its_id(world: World) -> None:
 def test_a_revert_that_names_no_clear_target_is_malformed(
     world: World, order: dict[str, Any]
 ) -> None:
-    refused(world.admin.post("/admin/reverts", json=order), 400, "malformed")
+    answer = world.admin.post("/admin/reverts", json=order)
+    assert refused(answer, 400, "malformed")["detail"]
 
 
 def test_an_agents_calls_since_a_time_are_taken_back_newest_first(world: World) -> None:

@@ -194,7 +194,8 @@ def test_killed_gateways_leave_every_call_known_and_the_session_comes_back(
             if number == KILLS:
                 ledger.faults()
                 _settled(url, ledger, earlier, told)
-                _taken_back(url, ledger, items)
+                assert _taken_back(url) == ("reverted", True)
+                assert ledger.look()[0] == items
 
 
 def _settled(url: str, ledger: Ledger, earlier: list[Any], told: dict[str, Any]) -> None:
@@ -220,14 +221,13 @@ def _settled(url: str, ledger: Ledger, earlier: list[Any], told: dict[str, Any])
     assert sum(happened.values()) == sum(r["effect"] == "applied" for r in known.values())
 
 
-def _taken_back(url: str, ledger: Ledger, items: dict[str, str]) -> None:
+def _taken_back(url: str) -> tuple[str, bool]:
+    """What became of the revert of the session, and whether the audit log is whole."""
     with _admin(url) as admin:
         # What nobody saw the end of is taken back only by force.
         body = {"session": "s1", "on_conflict": "force", "reason": "test"}
         answer = admin.post("/admin/reverts", json=body)
-        assert answer.json()["state"] == "reverted", answer.text
-        assert admin.get("/admin/audit/verify").json()["ok"] is True
-    assert ledger.look()[0] == items
+        return answer.json()["state"], admin.get("/admin/audit/verify").json()["ok"]
 
 
 def _admin(url: str) -> httpx.Client:

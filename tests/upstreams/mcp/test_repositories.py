@@ -209,7 +209,7 @@ async def test_nothing_that_the_repository_names_is_run(path: Path) -> None:
 async def test_arguments_are_never_options_or_other_names(
     path: Path, tool: str, wrong: dict[str, Any]
 ) -> None:
-    await refused(path, tool, **wrong)
+    assert await refused(path, tool, **wrong) != ""
 
 
 async def test_only_a_repository_that_the_server_may_use_is_opened(path: Path) -> None:
