@@ -25,6 +25,7 @@ from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
 CASES = int(os.environ.get("HOLDFAST_CASES") or 250)  # on each version
+FRESH = 200  # worlds after which another database is faster than its swollen catalogs
 
 # Making a failing case smaller takes many times longer than finding it: only on request.
 PHASES = tuple(Phase) if os.environ.get("HOLDFAST_SHRINK") else (Phase.explicit, Phase.generate)
@@ -214,11 +215,20 @@ def worlds(draw: st.DrawFn) -> World:
 class Twins:
     """The world in ``public`` and its twin in ``other``."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, server: PostgresServer) -> None:
+        self.case = Case(server, server.create_database())
         self.seen: Counter[str] = Counter()
+        self._made = 0
 
-    def make(self, world: World) -> None:
+    async def close(self) -> None:
+        await self.case.close()
+        self.case.server.drop_database(self.case.database)
+
+    async def make(self, world: World) -> None:
+        self._made += 1
+        if self._made % FRESH == 0:
+            await self.close()
+            self.case = Case(self.case.server, self.case.server.create_database())
         self.case.admin.execute(
             "DROP SCHEMA IF EXISTS public, other CASCADE;"
             "CREATE SCHEMA other; CREATE SCHEMA public;"
@@ -261,7 +271,7 @@ class Twins:
         return Counter(dict(rows.fetchall()))
 
     async def law(self, world: World) -> None:
-        self.make(world)
+        await self.make(world)
         start = self.dump("public")
         try:
             done = await self.case.call(*world.t)
@@ -312,16 +322,14 @@ class Twins:
 
 @pytest.fixture(scope="module")
 def twins(each_postgres: PostgresServer) -> Iterator[tuple[asyncio.Runner, Twins]]:
-    database = each_postgres.create_database()
     with asyncio.Runner() as runner:
 
         async def start() -> Twins:
-            return Twins(Case(each_postgres, database))
+            return Twins(each_postgres)
 
         twins = runner.run(start())
         yield runner, twins
-        runner.run(twins.case.close())
-    each_postgres.drop_database(database)
+        runner.run(twins.close())
 
 
 @pytest.mark.timeout(0)
