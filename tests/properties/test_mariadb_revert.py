@@ -2,7 +2,7 @@
 conflicts and changed nothing: random chains of an agent's statements and writes of others, over
 keys of all kinds, cascades, triggers and rows that only differ in what a collation ignores.
 
-``HOLDFAST_CASES`` chains (100 by default).
+``HOLDFAST_CASES`` chains (500 by default).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.fixtures.mariadb_case import Case, Dump, Refused
 from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 
-CASES = size("cases", 100)
+CASES = size("cases", 500)
 SEEN: Counter[str] = Counter()
 
 SCHEMA = (
@@ -167,7 +167,7 @@ def _rows(dump: Dump) -> dict[str, object]:
     max_examples=CASES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=CASES <= 100,
+    derandomize=CASES <= 500,
 )
 @given(
     agent=st.lists(statement, min_size=1, max_size=4),

@@ -314,7 +314,8 @@ async def _named_effects(
         name, relkind = found.get(named, (named.name or "*", None))
         if named.name == "*":
             name = f"{named.schema}.*"
-        if (named.name in made and named.schema is None) or (named.fresh and relkind is not None):
+        unnamed = named.fresh and (relkind is not None or named.kind in _OTHERS)
+        if (named.name in made and named.schema is None) or unnamed:
             name = await _where_made(connection, named)
         if relkind == "f":
             return Deny(reason="action.unsupported", detail=f"{name} lives on another server.")

@@ -124,6 +124,34 @@ def _create_schema(statement: Any) -> Found | Deny:
     return "create", (made,), False
 
 
+def _create_type(statement: Any) -> Found:
+    """An enum or a composite type."""
+    if name_of(statement) == "CompositeTypeStmt":
+        of = statement.typevar
+        return "create", (fresh(of, "type"),), False
+    return "create", (_fresh_type(texts(statement.type_name), "type"),), False
+
+
+def _create_domain(statement: Any) -> Found:
+    return "create", (_fresh_type(texts(statement.domainname), "domain"),), False
+
+
+def _fresh_type(path: tuple[str, ...], kind: str) -> Named:
+    schema = path[-2] if len(path) > 1 else None
+    return Named(verb="create", kind=kind, schema=schema, name=path[-1], fresh=True)
+
+
+def _policy(statement: Any) -> Found:
+    """Of the table, whose rows it shows or hides."""
+    verb = "create" if name_of(statement) == "CreatePolicyStmt" else "alter"
+    return verb, (_named("alter", "table", statement.table),), False
+
+
+def _create_statistics(statement: Any) -> Found:
+    about = tuple(_named("alter", "table", r.range_var) for r in statement.relations)
+    return "create", about, False
+
+
 def _alter_table(statement: Any) -> Found | Deny:
     kind = _KINDS.get(statement.objtype)
     if kind is None:
@@ -303,6 +331,12 @@ _FINDERS: dict[str, Any] = {
     "CreateSeqStmt": _create_sequence,
     "AlterSeqStmt": _alter_sequence,
     "CreateSchemaStmt": _create_schema,
+    "CreateEnumStmt": _create_type,
+    "CompositeTypeStmt": _create_type,
+    "CreateDomainStmt": _create_domain,
+    "CreatePolicyStmt": _policy,
+    "AlterPolicyStmt": _policy,
+    "CreateStatsStmt": _create_statistics,
     "AlterTableStmt": _alter_table,
     "RenameStmt": _rename,
     "AlterObjectSchemaStmt": _set_schema,

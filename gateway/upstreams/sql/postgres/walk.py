@@ -46,7 +46,8 @@ SCHEMA_NODES = QUERY_NODES | frozenset(
     CommentStmt TruncateStmt Constraint TableLikeClause DefElem PartitionSpec PartitionElem
     PartitionBoundSpec PartitionRangeDatum PartitionCmd
     ATAlterConstraint GrantStmt AlterDefaultPrivilegesStmt AccessPriv RoleSpec ObjectWithArgs
-    FunctionParameter
+    FunctionParameter CreateEnumStmt CompositeTypeStmt CreateDomainStmt CreatePolicyStmt
+    AlterPolicyStmt CreateStatsStmt StatsElem
     """.split()  # noqa: SIM905 - a list of words
 )
 

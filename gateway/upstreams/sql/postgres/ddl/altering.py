@@ -80,7 +80,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s::
 @dataclass(frozen=True, slots=True)
 class _Before:
     named: frozenset[int]
-    there: frozenset[int]  # what has the name of something that is to be made
+    there: frozenset[Seed]  # what has the name of something that is to be made
     scope: Scope
     shape: Shape
 
@@ -117,7 +117,7 @@ async def _before(session: Session, change: Written) -> _Before:
             if kind in "rp" and change.verb not in _PRIVILEGES:
                 await _hold(session, oid)
         scope = beside | await _around(session, named, change)
-        return _Before(named, frozenset(s.oid for s in there), scope, await shape(session, scope))
+        return _Before(named, frozenset(there), scope, await shape(session, scope))
 
 
 async def _hold(session: Session, oid: int) -> None:
@@ -138,13 +138,10 @@ async def _around(session: Session, named: frozenset[int], change: Written) -> S
 
 
 async def _made(session: Session, change: Written, before: _Before) -> list[Seed]:
-    """Relations and schemas that were not there."""
+    """Relations, types and schemas that were not there."""
     fresh = [n for n in change.named if n.fresh and n.verb == "create"]
-    return [
-        seed
-        for seed in await seeds(session, fresh)
-        if seed.oid not in before.scope.relations | before.there
-    ]
+    known = {Seed(catalog="pg_class", oid=oid) for oid in before.scope.relations}
+    return [seed for seed in await seeds(session, fresh) if seed not in known | before.there]
 
 
 @dataclass(frozen=True, slots=True)

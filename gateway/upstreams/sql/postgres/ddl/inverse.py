@@ -16,6 +16,12 @@ from gateway.upstreams.sql.postgres.ddl.sides import Part, Sides, everything, pa
 _ENABLED = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS", "O": "ENABLE"}
 _STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 _IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
+_COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "ALL"}
+# What of a part cannot be altered, so that it is made anew.
+_MAKING = {
+    "constraint": ("def", "checked"),
+    "policy": ("for", "permissive", "roles", "using", "check"),
+}
 
 
 def nearer(now: Shape, goal: Shape) -> list[str]:
@@ -86,9 +92,14 @@ def _gone(t: Sides) -> list[str]:
         if not part["constraint"] and part["parent"] is None:
             found.append(f"DROP INDEX {Identifier(t.own['schema'], name).as_string()}")
     for kind in ("trigger", "rule", "policy"):
-        for name in t.surplus(kind):
-            found.append(f"DROP {kind.upper()} {_q(name)} ON {t.name}")
-    return found
+        other = dict(_remade(t, kind)) if kind == "policy" else {}
+        found += [
+            f"DROP {kind.upper()} {_q(name)} ON {t.name}" for name in {**t.surplus(kind), **other}
+        ]
+    return found + [
+        f"DROP STATISTICS {part['schema']}.{_q(name)}"
+        for name, part in t.surplus("statistics").items()
+    ]
 
 
 def _with_column(t: Sides, part: Part) -> bool:
@@ -102,7 +113,7 @@ def _with_column(t: Sides, part: Part) -> bool:
 
 def _remade(t: Sides, kind: str) -> list[tuple[str, Part]]:
     """What has to be made anew, since its definition is another."""
-    keys = ("def", "checked") if kind == "constraint" else ("def",)
+    keys = _MAKING.get(kind, ("def",))
     return [
         (name, part)
         for name, part, wanted in t.changed(kind)
@@ -218,7 +229,22 @@ def _made(t: Sides) -> list[str]:
             found.append(f"ALTER TABLE {t.name} ADD CONSTRAINT {_q(name)} {part['def']}")
     for kind in ("trigger", "rule"):
         found += [str(part["def"]).rstrip(";") for part in t.missing(kind).values()]
+    for name, part in t.missing("policy").items():
+        found.append(f"CREATE POLICY {_q(name)} ON {t.name} {_policy(part)}")
+    for name, part in t.missing("statistics").items():
+        found.append(str(part["def"]))
+        changes = [f"OWNER TO {_q(part['owner'])}"]
+        if part["target"] not in (None, -1):
+            changes.append(f"SET STATISTICS {part['target']}")
+        found += [f"ALTER STATISTICS {part['schema']}.{_q(name)} {change}" for change in changes]
     return found
+
+
+def _policy(part: Part) -> str:
+    using = f" USING ({part['using']})" if part["using"] is not None else ""
+    check = f" WITH CHECK ({part['check']})" if part["check"] is not None else ""
+    how = "PERMISSIVE" if part["permissive"] else "RESTRICTIVE"
+    return f"AS {how} FOR {_COMMANDS[str(part['for'])]} TO {part['roles']}{using}{check}"
 
 
 # --- the whole ------------------------------------------------------------------------------

@@ -135,8 +135,8 @@ async def _away(session: Session, part: Part, *, call: str, force: bool) -> Back
         now = None if here is None else here.identity
         return Back(part, conflicts=[_unlike(made, now, "changed")])
     kept = {(g.catalog, g.oid) for g in await closure(session, [seed], cascades=False)}
-    others = [g.identity for g in gone if (g.catalog, g.oid) not in kept and g.kind in "rvmpSf"]
-    others += [g.identity for g in gone if g.kind == "f" and g.other == made.oid != g.owner]
+    others = {g.identity for g in gone if (g.catalog, g.oid) not in kept and g.owner != made.oid}
+    others |= {g.identity for g in gone if g.kind == "f" and g.other == made.oid != g.owner}
     if others:
         return Back(part, conflicts=[_unlike(made, sorted(others), "depended_on")])
     rows = await held(session, seed)

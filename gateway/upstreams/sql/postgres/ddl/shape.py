@@ -129,7 +129,10 @@ SELECT pg_catalog.concat('relation ', w.ev_class::int8, ' rule ', w.rulename),
 UNION ALL
 SELECT pg_catalog.concat('relation ', y.polrelid::int8, ' policy ', y.polname),
        pg_catalog.jsonb_build_object('for', y.polcmd, 'permissive', y.polpermissive,
-         'roles', y.polroles::text, 'using', pg_catalog.pg_get_expr(y.polqual, y.polrelid),
+         'roles', (SELECT string_agg(CASE WHEN o = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(
+              pg_catalog.pg_get_userbyid(o)) END, ', ' ORDER BY place)
+            FROM unnest(y.polroles) WITH ORDINALITY AS given(o, place)),
+         'using', pg_catalog.pg_get_expr(y.polqual, y.polrelid),
          'check', pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid),
          'comment', pg_catalog.obj_description(y.oid, 'pg_policy'))
   FROM rel r JOIN pg_catalog.pg_policy y ON y.polrelid = r.oid
@@ -137,6 +140,7 @@ UNION ALL
 SELECT pg_catalog.concat('relation ', x.stxrelid::int8, ' statistics ', x.stxname),
        pg_catalog.jsonb_build_object('def', pg_catalog.pg_get_statisticsobjdef(x.oid),
          'target', x.stxstattarget, 'owner', pg_catalog.pg_get_userbyid(x.stxowner),
+         'schema', x.stxnamespace::pg_catalog.regnamespace::text,
          'comment', pg_catalog.obj_description(x.oid, 'pg_statistic_ext'))
   FROM rel r JOIN pg_catalog.pg_statistic_ext x ON x.stxrelid = r.oid
 UNION ALL

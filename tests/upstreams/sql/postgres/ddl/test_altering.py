@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.model import Action, OnConflict, Reversibility
+from gateway.model import Action, Deny, OnConflict, Reversibility
 from tests.fixtures.postgres_ddl import Refused, SchemaCase, different
 
 pytestmark = pytest.mark.postgres
@@ -37,6 +37,16 @@ CHANGES = [
     "ALTER TABLE t SET SCHEMA box",
     "ALTER SEQUENCE alone RENAME TO together",
     "ALTER SEQUENCE alone INCREMENT 3 CACHE 5 NO CYCLE",
+    "CREATE TYPE size AS ENUM ('small', 'it''s large')",
+    "CREATE TYPE box.spot AS (x int, y numeric(5,2), of box.mood[])",
+    "CREATE DOMAIN short AS text COLLATE \"C\" DEFAULT 'x' NOT NULL CHECK (length(VALUE) < 9)",
+    "CREATE DOMAIN box.hue AS colour; CREATE TABLE paint(of colour, over positive[])",
+    "CREATE POLICY own ON t AS RESTRICTIVE FOR UPDATE TO PUBLIC USING (n > 3) WITH CHECK (n < 9)",
+    'CREATE POLICY "Odd one" ON guarded FOR INSERT TO ddl_reader, ddl_agent WITH CHECK (true)',
+    "ALTER POLICY seen ON t TO ddl_reader USING (n > 4 OR v = 'x')",
+    "ALTER POLICY by_t ON guarded WITH CHECK (id > 0)",
+    "CREATE STATISTICS box.vns (ndistinct, mcv) ON v, n FROM t",
+    "CREATE STATISTICS vn2 ON lower(v), (n + 1) FROM t",
     "ALTER SEQUENCE alone RESTART",
     "ALTER SEQUENCE alone RESTART WITH 77",
     "ALTER TABLE t ALTER g RESTART WITH 900",
@@ -267,3 +277,50 @@ async def test_a_part_that_others_changed_since_is_a_conflict(case: SchemaCase) 
     assert different(there, case.dump()) == []
     case.owner.execute("ALTER TABLE a ALTER v SET DEFAULT 'y'")
     assert (await case.revert(done.undo)).states == ["reverted"]
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ("CREATE TYPE mood AS ENUM ('a')", "CREATE TABLE u(m mood)"),
+        ("CREATE TYPE mood AS ENUM ('a')", "CREATE DOMAIN d AS mood"),
+        ("CREATE TYPE mood AS ENUM ('a')", "ALTER TABLE a ADD CHECK (v <> 'a'::mood::text)"),
+        ("CREATE TYPE spot AS (x int)", "CREATE FUNCTION f(spot) RETURNS int RETURN 1"),
+        ("CREATE DOMAIN short AS text", "CREATE TYPE pair AS (x short)"),
+        ("CREATE SEQUENCE s", "ALTER TABLE a ALTER id SET DEFAULT nextval('s')"),
+        ("CREATE TABLE b(id int)", "CREATE POLICY p ON a USING (id IN (SELECT id FROM b))"),
+        ("CREATE SCHEMA fresh", "CREATE DOMAIN fresh.d AS int"),
+    ],
+)  # fmt: skip
+async def test_what_others_came_to_use_stays(case: SchemaCase, made: str, used: str) -> None:
+    case.setup("CREATE TABLE a(id int, v text)")
+    done = await case.call(made)
+    case.owner.execute(used.encode())
+    there = case.dump()
+    reverted = await case.revert(done.undo, mode=OnConflict.FORCE)
+    assert reverted.whys == {"depended_on"}
+    assert different(there, case.dump()) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("CREATE POLICY p ON a USING (f(id))", "action.unsupported"),
+        ("CREATE DOMAIN d AS int CHECK (f(VALUE))", "action.unsupported"),
+        ("CREATE DOMAIN d AS int DEFAULT nextval('s')", "action.unsupported"),
+        ("CREATE STATISTICS st ON f(id), v FROM a", "action.unsupported"),
+        ("CREATE POLICY p ON a USING (EXISTS (SELECT f(1)))", "sql.unsupported"),
+    ],
+)
+async def test_what_would_run_code_of_users_is_refused(
+    case: SchemaCase, sql: str, reason: str
+) -> None:
+    case.setup(
+        "CREATE TABLE a(id int, v text); CREATE SEQUENCE s;"
+        "CREATE FUNCTION f(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'"
+    )
+    before = case.dump()
+    found = await case.parse(sql)
+    assert isinstance(found, Deny)
+    assert found.reason == reason
+    assert different(before, case.dump()) == []
