@@ -22,6 +22,7 @@ from gateway.pipeline import Pipeline
 BUILD = "holdfast_build"
 CALLS = "holdfast_calls"
 CALL_SECONDS = "holdfast_call_seconds"
+REFUSED = "holdfast_refused_requests"
 OPEN_CALLS = "holdfast_open_calls"
 FREEZES = "holdfast_freezes"
 REVERTS = "holdfast_reverts"
@@ -34,6 +35,7 @@ HELP: Mapping[str, str] = {
     BUILD: "The version that runs.",
     CALLS: "Calls answered, by surface, tool, the state that the answer told, and reason.",
     CALL_SECONDS: "From a call that was read to its answer.",
+    REFUSED: "Requests that were refused before they were calls, by reason.",
     OPEN_CALLS: "Calls that have not ended, by state: held, executing, unknown and so on.",
     FREEZES: "Freezes in force.",
     REVERTS: "Reverts that ended, by state.",
@@ -82,6 +84,7 @@ class Telemetry:
     def __init__(self, tools: Iterable[str]) -> None:
         self._tools = frozenset(tools)
         self.calls: dict[tuple[str, ...], int] = {}
+        self.turned_away: dict[str, int] = {}
         self.latency: dict[tuple[str, ...], Histogram] = {}
         self.reverts: dict[str, int] = {}
         self.conflicts = 0
@@ -99,6 +102,11 @@ class Telemetry:
         if latency is None:
             latency = self.latency[(surface, tool)] = Histogram()
         latency.add(seconds)
+
+    def refused(self, reason: str) -> None:
+        """A request that was no call yet."""
+        named = reason if reason in REASONS else OTHER
+        self.turned_away[named] = self.turned_away.get(named, 0) + 1
 
     def wrote(self, seconds: float) -> None:
         self.writes.add(seconds)
@@ -130,6 +138,7 @@ class _Told:
         yield _info(BUILD, "version", __version__)
         yield _counter(CALLS, ("surface", "tool", "state", "reason"), counted.calls)
         yield _histogram(CALL_SECONDS, ("surface", "tool"), counted.latency)
+        yield _counter(REFUSED, ("reason",), {(k,): v for k, v in counted.turned_away.items()})
         yield _gauge(OPEN_CALLS, ("state",), {(k,): v for k, v in now.open_calls.items()})
         yield _gauge(FREEZES, (), {(): now.freezes})
         yield _counter(REVERTS, ("state",), {(k,): v for k, v in counted.reverts.items()})

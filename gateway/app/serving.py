@@ -94,6 +94,7 @@ def _gateway(parts: Parts) -> Gateway:
         uploads={name: tool.max_request_bytes for name, tool in config.tools.items()},
         shelf=parts.shelf,
         metrics=lambda: _scraped(parts),
+        refused=parts.telemetry.refused,
         may_scrape=_scraper(config),
     )
 

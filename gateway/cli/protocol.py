@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -22,18 +23,22 @@ LINGER_S = 2.0
 # Connections beyond the limit, on which only health and the admin side are answered.
 RESERVE = 32
 _RESERVED = ("/healthz", "/readyz", "/metrics", "/admin/")
-_REASONS = {413: "too_large", 408: "deadline"}
+_REASONS = {413: "too_large", 408: "deadline", 503: "overloaded"}
 
 
 class Refused:
     """How many requests the strict reader refused, by status; each of the first few is logged,
-    later ones ever more seldom, so that nobody floods the log."""
+    later ones ever more seldom, so that nobody floods the log. ``meter`` is told each reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Callable[[str], None] | None = None) -> None:
         self.counts: Counter[int] = Counter()
+        self._meter = meter
 
-    def note(self, status: int, why: str) -> None:
+    def note(self, status: int, why: str, *, within: bool = False) -> None:
+        """``within``: in a body that an endpoint reads, which answers and counts it itself."""
         self.counts[status] += 1
+        if self._meter is not None and not within:
+            self._meter(_REASONS.get(status, "malformed"))
         number = self.counts.total()
         if number <= _LOGGED or number & (number - 1) == 0:
             log.warning("http.refused", status=status, why=why, refused=number)
@@ -83,7 +88,7 @@ class StrictProtocol(HttpToolsProtocol):
         if plain:
             super().data_received(plain)
         if fault is not None:
-            self.refused.note(fault.status, fault.why)
+            self.refused.note(fault.status, fault.why, within=self._within())
             self._refuse(_answer_to(fault))
         elif self._framing.within_head:
             self._await_head()
@@ -91,8 +96,9 @@ class StrictProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         limit, app = self.limit_concurrency, self.app
         if limit is not None and max(len(self.connections), len(self.tasks)) > limit:
-            reserved = self.url.decode("ascii").startswith(_RESERVED)
-            self.app = app if reserved else _overloaded
+            if not self.url.decode("ascii").startswith(_RESERVED):
+                self.refused.note(503, "too many requests at once")
+                self.app = _overloaded
         self.limit_concurrency = None  # uvicorn's own answer is no problem document
         try:
             super().on_headers_complete()
@@ -113,7 +119,7 @@ class StrictProtocol(HttpToolsProtocol):
             self._end(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
-        self.refused.note(400, msg)
+        self.refused.note(400, msg, within=self._within())
         self._refuse(_answer(Deny(reason="malformed", detail=msg)))
 
     # --- deadlines ------------------------------------------------------------------------
@@ -133,6 +139,10 @@ class StrictProtocol(HttpToolsProtocol):
         self._refuse(_answer(Deny(reason="deadline", detail="The request did not arrive in time.")))
 
     # --- ends -----------------------------------------------------------------------------
+
+    def _within(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and cycle.more_body
 
     def _refuse(self, answer: bytes) -> None:
         """Now, or after the answers that earlier requests still wait for."""

@@ -82,7 +82,7 @@ async def _serve(parts: Parts, banner: Banner, listening: socket.socket) -> None
     from gateway.app import application, opened
 
     settings = parts.config.server
-    refused = Refused()
+    refused = Refused(parts.telemetry.refused)
     # Opened here and not in uvicorn's lifespan, which would log a failure and lose it.
     async with opened(parts):
         # What is there now stays; looking through it again and again is a tenth of a busy gateway.

@@ -31,7 +31,7 @@ class Application(Starlette):
         super().__init__(
             routes=routes(gateway),
             lifespan=lifespan,
-            exception_handlers={HTTPException: _not_routed},
+            exception_handlers={HTTPException: self._not_routed},
         )
         self.router.redirect_slashes = False
         self._gateway = gateway
@@ -46,6 +46,17 @@ class Application(Starlette):
         scope["app"] = self
         response = await serve(self._gateway, endpoint, Request(scope, receive, send))
         await response(scope, receive, send)
+
+    async def _not_routed(self, _request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        refusal = Deny(reason="unknown_tool", detail="There is nothing at this path.")
+        if status == 404:
+            self._gateway.refused(refusal.reason)
+            return problem(refusal)
+        headers = error.headers if isinstance(error, HTTPException) else None
+        refusal = Deny(reason="malformed", detail="This path does not answer to this method.")
+        self._gateway.refused(refusal.reason)
+        return problem(refusal, status=status, headers=headers)
 
 
 class Directory:
@@ -76,12 +87,3 @@ class Directory:
 def application(gateway: Gateway, lifespan: Lifespan | None = None) -> Starlette:
     """The whole HTTP side: unknown paths and methods are problem documents too."""
     return Application(gateway, lifespan)
-
-
-async def _not_routed(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:
-        return problem(Deny(reason="unknown_tool", detail="There is nothing at this path."))
-    headers = error.headers if isinstance(error, HTTPException) else None
-    refusal = Deny(reason="malformed", detail="This path does not answer to this method.")
-    return problem(refusal, status=status, headers=headers)

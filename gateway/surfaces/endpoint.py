@@ -71,6 +71,8 @@ async def serve(gateway: Gateway, endpoint: Endpoint, request: Request) -> Respo
             await gateway.store.record(f"admin.{act.what}", {**act.about, "by": ADMIN})
         return await act.run()
     except HoldfastError as error:
+        if visit.call is None:
+            gateway.refused(error.reason)
         doubt = visit.doubt and isinstance(error, StoreUnavailable)
         return problems.problem_of(error, call=visit.call, doubt=doubt)
     except Exception as error:  # noqa: BLE001 - the last frame that can still answer

@@ -130,11 +130,16 @@ def _nobody(_token: str) -> bool:
     return False
 
 
+def _nobody_counts(_reason: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """``upstreams``: kind (``sql``, ``http``, ``mcp``) by name. ``readiness``: a check per part
     that raises ``HoldfastError`` while the part cannot work. ``redaction``: what no view shows.
     ``uploads``: by tool, the most bytes of a body that is not JSON; ``shelf``: where they lie.
+    ``refused`` is told the reason of each request that was refused before it was a call.
     ``tasks`` keeps what outlives its request from being collected. ``may_scrape``: of a token,
     beside the admin's, that reads ``metrics`` and nothing else."""
 
@@ -162,4 +167,5 @@ class Gateway:
     watching: dict[str, int] = field(default_factory=dict)
     mcp: Desk = field(default_factory=Desk)
     metrics: Callable[[], Awaitable[bytes]] = _nothing_measured
+    refused: Callable[[str], None] = _nobody_counts
     may_scrape: Callable[[str], bool] = _nobody

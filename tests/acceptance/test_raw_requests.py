@@ -23,6 +23,7 @@ from tests.fixtures.tooled import TOOL_TOKEN, tooled, write_config
 EVERY = [*INGRESS, *EGRESS]
 
 PATIENCE_S = 6.0
+COUNTED = ("holdfast_refused_requests_total{", "holdfast_calls_total{")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_a_raw_request_gets_the_answer_it_has_to(
         return
     if row.says is not None and not row.talks:
         bird.scripts[row.at] = sprung(row.says, trap)
-    before = len(bird.seen)
+    before, counted = len(bird.seen), refusals(gateway)
     with connected(gateway) as client:
         client.sendall(row.sent)
         answers = Answers(client)
@@ -163,12 +164,21 @@ def test_a_raw_request_gets_the_answer_it_has_to(
         document = json.loads(body)
         assert document["effect"] == "none"
         assert headers["content-type"] == "application/problem+json"
+        assert refusals(gateway) - counted == 1 + sum(s >= 400 for s in row.then)
         return
     assert [s.line for s in seen] == [row.seen, *row.and_seen] * row.tries
     whole = (seen[0].head + seen[0].body).lower()
     assert not [part for part in row.absent if part.lower() in whole]
     assert seen[0].header("x-tool-token") == TOOL_TOKEN
     assert b"Bearer" not in seen[0].head
+
+
+def refusals(gateway: Served) -> int:
+    """How many requests were refused so far, as calls or before they were any."""
+    with gateway.admin() as admin:
+        lines = admin.get("/metrics").text.splitlines()
+    counts = [line.rpartition(" ") for line in lines if line.startswith(COUNTED)]
+    return sum(int(float(count)) for name, _, count in counts if 'reason=""' not in name)
 
 
 def is_mcp(seen: Seen) -> bool:
