@@ -95,10 +95,10 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         limit, app = self.limit_concurrency, self.app
-        if limit is not None and max(len(self.connections), len(self.tasks)) > limit:
-            if not self.url.decode("ascii").startswith(_RESERVED):
-                self.refused.note(503, "too many requests at once")
-                self.app = _overloaded
+        busy = limit is not None and max(len(self.connections), len(self.tasks)) > limit
+        if busy and not self.url.decode("ascii").startswith(_RESERVED):
+            self.refused.note(503, "too many requests at once")
+            self.app = _overloaded
         self.limit_concurrency = None  # uvicorn's own answer is no problem document
         try:
             super().on_headers_complete()
