@@ -16,6 +16,7 @@ from gateway.interfaces import (
     Guard,
     Policy,
 )
+from gateway.measuring import executes
 from gateway.model import (
     Action,
     ActionClass,
@@ -123,7 +124,7 @@ class Decider:
             return replace(stopped, reasons=reasons, revision=decision.revision)
         if isinstance(decision, Deny):
             return decision
-        return _kept(action, decision)
+        return _agreed(action, _kept(action, decision), context)
 
     async def _decided(self, call: Call, action: Action, context: Context) -> Decision:
         if call.surface is Surface.ADMIN:
@@ -155,6 +156,18 @@ class Decider:
             reason=call.reason,
             approval=approval,
         )
+
+
+def _agreed(action: Action, decision: Decision, context: Context) -> Decision:
+    """Code of users runs only once a person has agreed to it, whatever policy says."""
+    approved = context.approval is not None and context.approval.state == "approved"
+    if approved or not isinstance(decision, Allow) or not executes(action):
+        return decision
+    return Hold(
+        reasons=("what the code does is known only once it has run",),
+        obligations=decision.obligations,
+        revision=decision.revision,
+    )
 
 
 def _kept(action: Action, decision: Allow | Hold) -> Decision:

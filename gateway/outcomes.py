@@ -6,6 +6,7 @@ from gateway.errors import HoldfastError, UpstreamError
 from gateway.interfaces import Ran
 from gateway.lifecycle import State
 from gateway.model import (
+    EXECUTE,
     Action,
     ActionClass,
     Approval,
@@ -137,10 +138,10 @@ def without_effect(ran: Ran) -> Outcome:
 
 
 def rows_tell_all(action: Action) -> bool:
-    """Whether no changed row means no effect: not so for a schema change or a TRUNCATE, nor where
-    rows are what a declaration says."""
+    """Whether no changed row means no effect: not so for a schema change or a TRUNCATE, for code
+    that may do either, nor where rows are what a declaration says."""
     if action.tool_class is not ToolClass.TRANSACTIONAL:
         return False
     by_rows = action.cls in (ActionClass.WRITE, ActionClass.DESTRUCTIVE)
-    by_rows = by_rows and action.name != "truncate"  # which may also set sequences back
+    by_rows = by_rows and action.name not in ("truncate", EXECUTE)
     return by_rows and action.reversibility is Reversibility.EXACT

@@ -25,6 +25,7 @@ from gateway.interfaces import (
     no_probe,
 )
 from gateway.lifecycle import RUNNING, SETTLED, IllegalMove, State
+from gateway.measuring import executes, seen
 from gateway.model import (
     Action,
     ActionClass,
@@ -221,7 +222,7 @@ class Pipeline:
             undo=captured.undo,
             receipt=captured.receipt,
             measured=ran.measured,
-            reach=self._decider.reach(call, action, tuple(ran.measured.tables)),
+            reach=self._decider.reach(call, seen(action, ran.measured), tuple(ran.measured.tables)),
             windows=self._decider.windows(),
             expires_at=self._timing.expiry(captured.undo, self._clock.now()),
             pace=self._timing.pace,
@@ -256,7 +257,9 @@ class Pipeline:
         if refusal is not None:
             return refusal
         context = await self._decider.context(call, measured=measured, approval=approval)
-        again = await self._decider.judge(call, action, context)
+        # What code did needs the same grants as if the statement had said it.
+        judged = seen(action, measured) if executes(action) else action
+        again = await self._decider.judge(call, judged, context)
         if isinstance(again, Deny):
             return again
         if isinstance(again, Hold) and approval is None and not isinstance(decision, Hold):

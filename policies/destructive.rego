@@ -29,6 +29,13 @@ hold contains reason if {
 	reason := sprintf("nothing limits how many rows of %s would change", [name])
 }
 
+# What code does is known only once it has run.
+hold contains reason if {
+	some effect in input.action.effects
+	effect.verb == "execute"
+	reason := sprintf("a person has to agree that %s is run", [effect.name])
+}
+
 # What an allowed call has to keep to. The gateway measures it while the change can still be taken
 # back.
 obligations := object.union(within, {"irreversible": true}) if {

@@ -78,3 +78,24 @@ test_too_many_measured_rows_are_denied if {
 	rows.reasons == {"51 rows would change; at most 50 are allowed here"}
 	not share.allow
 }
+
+test_code_is_run_only_when_a_person_agrees if {
+	run := {"verb": "execute", "kind": "function", "name": "public.f", "columns": [], "bounded": false}
+	every environment in ["production", "development"] {
+		doc := call(["maintainer"], "app", environment, "destructive", [run])
+		got := data.gateway.decision with input as doc
+		got.hold
+		got.reasons == {"a person has to agree that public.f is run"}
+		agreed_to := data.gateway.decision with input as approved(doc)
+		agreed_to.allow
+	}
+}
+
+test_what_code_changed_needs_its_own_grant if {
+	run := {"verb": "execute", "kind": "function", "name": "public.f", "columns": [], "bounded": false}
+	effects := [run, effect("truncate", "public.orders", true)]
+	doc := call(["maintainer"], "app", "development", "destructive", effects)
+	got := data.gateway.decision with input as measured(approved(doc), 1, 0.1)
+	not got.allow
+	not got.hold
+}

@@ -1,9 +1,32 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from gateway.deciding import Decider
+from gateway.guards.freeze import Windows
+from gateway.guards.limits import Limits
 from gateway.interfaces import Context
-from gateway.model import Action, Call, Deny, Freeze, Json, Scope
-from tests.fixtures.fakes import FakePolicy, a_call
-from tests.fixtures.walks import walks
+from gateway.model import (
+    EXECUTE,
+    Action,
+    ActionClass,
+    Allow,
+    Approval,
+    Call,
+    Deny,
+    Effect,
+    Freeze,
+    Hold,
+    Json,
+    Obligations,
+    Resource,
+    Reversibility,
+    Scope,
+    Surface,
+)
+from gateway.store.memory import MemoryStore
+from tests.fixtures.fakes import FakeClock, FakePolicy, a_call
+from tests.fixtures.walks import judges, walks
 
 
 async def test_a_freeze_is_named_first_and_keeps_the_policys_reasons() -> None:
@@ -30,3 +53,45 @@ async def test_policy_sees_what_the_subject_did_before() -> None:
         await w.pipeline.handle(a_call("a", str(n + 5)))
     # At first and again once the extent is known, each time without the call itself.
     assert seen == [(m, n, n) for n in range(3) for m in (False, True)]
+
+
+async def test_code_of_users_waits_for_a_person_whatever_policy_says() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    await store.open()
+    decider = Decider(
+        policy=FakePolicy(Allow()),
+        judges=judges(Limits(max_rows=9, max_share=1)),
+        windows=Windows([]),
+        store=store,
+        clock=clock,
+    )
+    action = Action(
+        surface=Surface.SQL,
+        tool="box",
+        name=EXECUTE,
+        cls=ActionClass.DESTRUCTIVE,
+        reversibility=Reversibility.EXACT,
+        idempotent=False,
+        digest="d",
+        effects=(Effect(verb=EXECUTE, kind="function", name="public.f", bounded=False),),
+        resource=Resource(type="postgres", id="box", environment="production"),
+    )
+    context = await decider.context(a_call())
+    assert isinstance(await decider.judge(a_call(), action, context), Hold)
+    waiting = Approval(
+        id="a",
+        call="c",
+        digest="d",
+        revision="r1",
+        reasons=(),
+        obligations=Obligations(),
+        state="waiting",
+        created_at=clock.now(),
+        expires_at=clock.now(),
+    )
+    for state in ("waiting", "rejected", "expired"):
+        ruled = replace(context, approval=replace(waiting, state=state))
+        assert isinstance(await decider.judge(a_call(), action, ruled), Hold)
+    agreed = replace(context, approval=replace(waiting, state="approved"))
+    assert isinstance(await decider.judge(a_call(), action, agreed), Allow)

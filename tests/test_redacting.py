@@ -104,6 +104,7 @@ def test_an_image_keeps_its_shape() -> None:
         (ActionClass.READ, Effect(verb="select", kind="function", name="m.c"), False),
         (ActionClass.WRITE, Effect(verb="update", kind="table", name="m.c", columns=("a",)), True),
         (ActionClass.WRITE, Effect(verb="update", kind="table", name="m.d", columns=("e",)), False),
+        (ActionClass.DESTRUCTIVE, Effect(verb="execute", kind="function", name="m.f"), True),
     ],
 )
 def test_what_could_show_a_covered_column(cls: ActionClass, effect: Effect, reached: bool) -> None:

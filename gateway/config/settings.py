@@ -42,8 +42,8 @@ from gateway.errors import ConfigInvalid
 
 FrozenEffect = Literal[
     "read", "write", "destructive", "ddl", "admin",
-    "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop",
-    "call",
+    "select", "insert", "update", "delete", "merge", "truncate", "execute", "create", "alter",
+    "drop", "call",
 ]  # fmt: skip
 
 _SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from gateway.interfaces import Clock, FreezeStore
-from gateway.model import Action, Call, Deny, Freeze, Reach, Scope
+from gateway.model import EXECUTE, Action, ActionClass, Call, Deny, Freeze, Reach, Scope
 
 DRAIN_POLL_S = 0.05
+_ROW_VERBS = ("insert", "update", "delete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +74,15 @@ class Windows:
 def reach_of(call: Call, action: Action, tables: Sequence[str] = ()) -> Reach:
     """What a freeze is compared with; ``tables`` adds those that were measured."""
     named = [e.name for e in action.effects if e.verb != "select"]
+    verbs = {e.verb for e in action.effects} | {action.name}
+    if EXECUTE in verbs:
+        verbs |= {str(ActionClass.WRITE), *_ROW_VERBS}  # it may turn out to be any of these
     return Reach(
         surface=call.surface,
         tool=call.tool,
         agent=call.subject.id,
         cls=action.cls,
-        verbs=tuple(sorted({e.verb for e in action.effects} | {action.name})),
+        verbs=tuple(sorted(verbs)),
         tables=tuple(sorted({*named, *tables})),
     )
 

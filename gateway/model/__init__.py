@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.model.actions import (
+    EXECUTE,
     Action,
     ActionClass,
     Call,
@@ -40,6 +41,7 @@ from gateway.model.redaction import REDACTED, Redaction
 from gateway.model.tokens import Intent, Permit, Running
 
 __all__ = [
+    "EXECUTE",
     "LISTED",
     "REDACTED",
     "Action",

@@ -93,6 +93,9 @@ class Call:
     body: Any = None
 
 
+EXECUTE = "execute"  # the verb of code of users that runs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What a call does to one resource, as far as it is known before it runs.
@@ -100,8 +103,8 @@ class Effect:
     ``columns`` is ``("*",)`` where the exact set is not known.
     """
 
-    verb: str  # select insert update delete merge truncate create alter drop ...
-    kind: str  # table view function sequence schema ...
+    verb: str  # select insert update delete merge truncate execute create alter drop ...
+    kind: str  # table view function procedure block sequence schema ...
     name: str  # schema.table
     columns: tuple[str, ...] = ()
     bounded: bool = True

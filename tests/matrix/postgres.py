@@ -120,6 +120,8 @@ class Postgres:
 
     def plain(self, sql: str) -> Mapping[str, Any]:
         results: list[dict[str, Any]] = []
+        if sql.startswith("COPY "):
+            return {"results": [{"affected": 0, "rows": []}]}  # waits for rows that never come
         try:
             for statement in [sql] if sql.startswith("DO ") else sql.split(";"):
                 cursor = self._agent.execute(statement.encode())
@@ -139,7 +141,8 @@ class Postgres:
                         ]
                         for r in range(result.ntuples)
                     ]
-                results.append({"affected": cursor.rowcount, "rows": rows})
+                changes = not (cursor.statusmessage or "").startswith(("SELECT", "DO", "CALL"))
+                results.append({"affected": cursor.rowcount if changes else 0, "rows": rows})
             self._agent.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg.Error as error:
             return {"error": error.sqlstate}

@@ -25,6 +25,7 @@ EFFECTS = frozenset({str(cls) for cls in ActionClass}) | {
     "delete",
     "merge",
     "truncate",
+    "execute",
     "create",
     "alter",
     "drop",

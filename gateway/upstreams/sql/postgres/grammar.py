@@ -7,8 +7,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from gateway.model import Deny
+from gateway.model import EXECUTE, Deny
 from gateway.upstreams.sql.gate import check_text
+from gateway.upstreams.sql.postgres import executing
 from gateway.upstreams.sql.postgres import schema_statements as schema
 from gateway.upstreams.sql.postgres.functions import refused_by_name
 from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
@@ -18,6 +19,7 @@ from gateway.upstreams.sql.postgres.walk import (
     QUERY_NODES,
     SCHEMA_NODES,
     bare,
+    boolean_of,
     messages,
     name_of,
     restricts,
@@ -138,6 +140,10 @@ def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
         return _show(text, statement)
     if kind == "ExplainStmt":
         return _explain(text, statement, numbers)
+    if kind == "DoStmt":
+        return executing.block_of(text, statement)
+    if kind == "CallStmt":
+        return _call(text, statement, numbers)
     if kind in _QUERIES:
         allowed = QUERY_NODES | {"IntoClause"}
     elif kind in SCHEMA_NODES:
@@ -173,7 +179,7 @@ def _explain(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
         if option.defname not in _EXPLAIN_OPTIONS:
             return schema.unsupported(f"EXPLAIN with {option.defname} is not accepted.")
         if option.defname == "analyze":  # the last one counts
-            value = _boolean(option)
+            value = boolean_of(option)
             if value is None:
                 return schema.unsupported("EXPLAIN with this value of ANALYZE is not accepted.")
             analyze = value
@@ -199,19 +205,6 @@ def _explain(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
         relations=inner.relations,
         param_types=inner.param_types,
     )
-
-
-def _boolean(option: Any) -> bool | None:
-    arg = unwrap(option.arg) if option.HasField("arg") else None
-    if arg is None:
-        return True
-    if name_of(arg) == "Integer":
-        return {0: False, 1: True}.get(arg.ival)
-    if name_of(arg) == "Boolean":
-        return bool(arg.boolval)
-    if name_of(arg) == "String":
-        return {"true": True, "on": True, "false": False, "off": False}.get(arg.sval.lower())
-    return None
 
 
 def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Written:
@@ -264,6 +257,23 @@ def _query_made(text: str, node: Any, into: list[Any], numbers: set[int]) -> Wri
         relations=inner.relations,
         param_types=inner.param_types,
     )
+
+
+def _call(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
+    """CALL: its arguments are judged as a query of their own."""
+    called = executing.procedure_of(statement)
+    query = executing.arguments_of(statement)
+    if isinstance(called, Deny):
+        return called
+    if query is None:
+        return Written(sql=text, verb=EXECUTE, asks=None, calls=called)
+    strange = unlisted(query, QUERY_NODES)
+    if strange is not None:
+        return schema.unsupported(f"{_words(strange)} is not accepted in a statement here.")
+    asks = _refused_parts(query) or _proven(query)
+    if isinstance(asks, Deny):
+        return asks
+    return replace(_query(text, query, EXECUTE, numbers, asks), calls=called, near=None)
 
 
 def _setval(text: str, placed: Placed, numbers: set[int]) -> Written | Deny:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gateway.model import ActionClass, Deny, Effect, Json, Statement
+from gateway.model import EXECUTE, ActionClass, Deny, Effect, Json, Statement
 from gateway.upstreams.sql.display import shown_aside
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres import lookup
+from gateway.upstreams.sql.postgres import executing, lookup
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID
 from gateway.upstreams.sql.postgres.grammar import read
 from gateway.upstreams.sql.postgres.lookup import Connection
@@ -27,9 +27,9 @@ PRELOAD = (
 )
 
 # The less consequential first.
-_RANKS = (
-    "show explain select insert update merge delete truncate create alter drop grant revoke".split()  # noqa: SIM905 - a list of words
-)
+_RANKS = """
+    show explain select insert update merge delete truncate execute create alter drop grant revoke
+    """.split()  # noqa: SIM905 - a list of words
 _KINDS = {
     "r": "table",
     "p": "table",
@@ -145,9 +145,19 @@ class Judge:
             made |= {n.name for n in written.named if n.fresh and n.schema is None}
         warnings = await self._second_opinion(grammar, parts)
         effects = tuple(dict.fromkeys(e for part in parts for e in part.effects))
-        beyond = await outlying(reader or connection, effects, self._allowed)
+        if len(parts) > 1 and any(e.verb == EXECUTE for e in effects):
+            return Deny(
+                reason="sql.unsupported",
+                detail="What code does is known only once it has run, so nothing can stand beside "
+                "it: send it in a call of its own.",
+            )
+        code = next((w.code for w in grammar.statements if w.code is not None), None)
+        beyond = await outlying(reader or connection, effects, self._allowed, code=code)
         if isinstance(beyond, Deny):
             return beyond
+        far = await executing.far(connection) if beyond.dynamic else None
+        if far is not None:
+            return far
         return Judged(
             cls=max((part.cls for part in parts), key=list(ActionClass).index),
             name=_most_consequential(v for part in parts for v in part.verbs),
@@ -191,7 +201,11 @@ class Judge:
         named = await _named_effects(connection, written, made)
         if isinstance(named, Deny):
             return named
-        return _part_of(written, resolved, named)
+        run = await executing.effects_of(connection, written)
+        if isinstance(run, Deny):
+            return run
+        run += tuple(map(executing.executed, resolved.executes if resolved else ()))
+        return _part_of(written, resolved, (*named, *run))
 
     async def _second_opinion(self, grammar: Grammar, parts: list[_Part]) -> tuple[str, ...]:
         if any(part.cls is not ActionClass.READ for part in parts):
@@ -267,7 +281,7 @@ def _class(written: Written, effects: tuple[Effect, ...]) -> ActionClass:
     unbounded = {e.verb for e in effects if not e.bounded}
     unbounded |= {c.verb for c in written.changes if not c.bounded}
     verbs = {e.verb for e in effects} | {c.verb for c in written.changes}
-    if verbs & {"delete", "truncate"} or unbounded & {"update", "merge"}:
+    if verbs & {"delete", "truncate", EXECUTE} or unbounded & {"update", "merge"}:
         return ActionClass.DESTRUCTIVE
     if verbs - {"select"} or written.verb != "select":
         return ActionClass.WRITE

@@ -16,8 +16,9 @@ Connection = psycopg.AsyncConnection[Any]
 # Each part is asked for only where it is needed: planning them all costs more than running one.
 _FUNCTIONS = """
 SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-         p.oid::int8, n.nspname, p.proname, p.provolatile, p.pronargs))
+         p.oid::int8, n.nspname, p.proname, p.provolatile, p.pronargs, p.prokind, l.lanname))
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid = ANY (%(functions)s::oid[])
 """
 _OPERATORS = """
@@ -130,12 +131,14 @@ SELECT COALESCE(w.schema, CASE WHEN w.kind IN ('type', 'domain')
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Function:
     schema: str
     name: str
     volatile: str
     arguments: int
+    kind: str  # pg_proc.prokind
+    language: str
 
     @property
     def qualified(self) -> str:
@@ -198,10 +201,7 @@ async def by_oid(
         row = await cursor.fetchone() or ()
     answers = {part: answer or [] for part, answer in zip(asked, row, strict=True)}
     return Found(
-        functions={
-            oid: Function(schema=schema, name=name, volatile=volatile, arguments=arguments)
-            for oid, schema, name, volatile, arguments in answers.get("functions", ())
-        },
+        functions={oid: Function(*facts) for oid, *facts in answers.get("functions", ())},
         operators={oid: f"{schema}.{name}" for oid, schema, name in answers.get("operators", ())},
         relations={
             oid: Relation(

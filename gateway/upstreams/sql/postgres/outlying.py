@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gateway.model import Deny, Effect
+from gateway.model import EXECUTE, Deny, Effect
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID
 from gateway.upstreams.sql.postgres.lookup import Connection
 
@@ -84,24 +84,48 @@ _TOLD = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# What code that an agent lets run may not do besides: change the session, or hide behind the rights
+# of somebody else what it puts together while it runs.
+_RUN_NEVER = re.compile(
+    r"""
+      \b(?P<session>set_config | reset | discard | set\s+(?:session\s+|local\s+)?(?:role
+        | authorization | session_replication_role))\b
+    | \b(?P<large>lo_\w+ | loread | lowrite)\b
+    | \b(?P<told>pg_notify | notify | listen | pg_(?:try_)?advisory_\w+)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_DYNAMIC = re.compile(r"\bexecute\b(?!\s+(?:function|procedure)\b)", re.IGNORECASE)
+_DEFINER = re.compile(r"\bsecurity\s+definer\b", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlying:
     """``warnings``: what is done beyond rows, and not taken back by an undo. ``code``: whether
-    code of users runs at all."""
+    code of users runs at all; ``dynamic``: whether code that runs by name puts statements together
+    while it runs."""
 
     warnings: tuple[str, ...] = ()
     code: bool = False
+    dynamic: bool = False
 
 
 async def outlying(
-    connection: Connection, effects: Collection[Effect], vouched: Collection[str]
+    connection: Connection,
+    effects: Collection[Effect],
+    vouched: Collection[str],
+    *,
+    code: str | None = None,
 ) -> Outlying | Deny:
     """``vouched``: qualified names of functions that the operator answers for; what they do is
-    told, and not refused. Asked anew for every call; where ``connection`` keeps plans, that costs
-    a tenth."""
+    told, and not refused. ``code``: the text of a DO. Asked anew for every call; where
+    ``connection`` keeps plans, that costs a tenth."""
+    run = _Run(by_name=frozenset(e.name for e in effects if e.verb == EXECUTE))
+    if code is not None:
+        refusal = run.read("this block", code, "plpgsql", trusted=True)
+        if refusal is not None:
+            return refusal
     written = sorted({e.name for e in effects if e.verb not in _READS})
     if not written:
         return Outlying()
@@ -110,32 +134,84 @@ async def outlying(
     asked: dict[str, object] = {"qualified": written, "bare": bare, "schema": schema}
     known: set[int] = set()
     words: set[str] = set()
-    warnings: dict[str, None] = {}
-    new: set[str] = set()
-    code = False
+    new = run.words
+    run.words = set()
     for _ in range(_MOST_ROUNDS):
         cursor = await connection.execute(
             _CODE, {**asked, "words": sorted(new), "first": FIRST_USER_OID}, prepare=True
         )
         found = [row for row in await cursor.fetchall() if row[0] not in known]
-        new = set()
         for oid, name, language, trusted, text in found:
             known.add(oid)
-            refusal = _never(name, text, language, trusted=trusted)
-            if refusal is not None and name not in vouched:
+            refusal = run.read(name, text, language, trusted=trusted, vouched=name in vouched)
+            if refusal is not None:
                 return refusal
-            warnings.update(dict.fromkeys(_told(name, text, refusal)))
-            code = code or not name.startswith("the default of ")
-            if language not in ("c", "internal"):
-                new |= set(_WORD.findall(text)) | set(_WORD.findall(text.lower()))
+        new, run.words = run.words, set()
         new -= words
         words |= new
         if not new:
-            return Outlying(warnings=tuple(warnings), code=code)
+            return run.told()
         asked = {"qualified": [], "bare": [], "schema": False}
     return Deny(
         reason="action.unsupported",
         detail="What this would run calls other code too deeply to be judged.",
+    )
+
+
+class _Run:
+    """What the texts that were read so far tell. ``by_name``: what a person is to agree to."""
+
+    def __init__(self, by_name: frozenset[str]) -> None:
+        self._strict = bool(by_name)
+        self._warnings: dict[str, None] = {}
+        self._code = self._dynamic = False
+        self.words = {name.rpartition(".")[2] for name in by_name}
+
+    def read(
+        self, name: str, text: str, language: str, *, trusted: bool, vouched: bool = False
+    ) -> Deny | None:
+        refusal = _never(name, text, language, trusted=trusted)
+        if refusal is None and self._strict:
+            refusal = _not_by_name(name, text)
+        if refusal is not None and not vouched:
+            return refusal
+        self._warnings.update(dict.fromkeys(_told(name, text, refusal)))
+        self._code = self._code or not name.startswith("the default of ")
+        if language not in ("c", "internal"):
+            self._dynamic = self._dynamic or _DYNAMIC.search(text) is not None
+            self.words |= set(_WORD.findall(text)) | set(_WORD.findall(text.lower()))
+        return None
+
+    def told(self) -> Outlying:
+        dynamic = self._strict and self._dynamic
+        if dynamic:
+            self._warnings[_UNREAD] = None
+        return Outlying(warnings=tuple(self._warnings), code=self._code, dynamic=dynamic)
+
+
+_UNREAD = (
+    "The code puts statements together while it runs, which nobody can read beforehand: a "
+    "notification that it sends, or a session of its own role that it ends, is not taken back."
+)
+
+
+def _not_by_name(name: str, text: str) -> Deny | None:
+    """``text`` begins with how the function is declared."""
+    found = _RUN_NEVER.search(text)
+    if found is not None and found["session"]:
+        what = "changes settings of the session"
+    elif found is not None and found["large"]:
+        what = "changes large objects, which have no rows to bring back"
+    elif found is not None:
+        what = "sends notifications or takes locks that outlast it, which no undo takes back"
+    elif _DEFINER.search(text) and _DYNAMIC.search(text):
+        what = "puts statements together while it runs, with the rights of its owner"
+    else:
+        return None
+    return Deny(
+        reason="action.unsupported",
+        detail=f"This would run {name}; that {what}.",
+        extra={"function": name},
     )
 
 

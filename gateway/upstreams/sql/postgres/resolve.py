@@ -4,12 +4,13 @@ which it will run: tables, columns, functions, types, with views and rules expan
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.model import Deny
 from gateway.upstreams.sql.postgres import lookup
 from gateway.upstreams.sql.postgres.asking import printed
+from gateway.upstreams.sql.postgres.executing import LANGUAGES
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID, harmless
 from gateway.upstreams.sql.postgres.implicit import HiddenCode
 from gateway.upstreams.sql.postgres.lookup import Connection, Found, Function, Relation
@@ -42,9 +43,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """``reads``: columns by ``schema.table``, all columns where the whole row is read. ``kinds``:
-    ``pg_class.relkind`` by name. ``statement_name``: of the prepared statement that was judged and
-    can be executed as such (not for EXPLAIN and schema statements, whose inner query it is)."""
+    """``reads``: columns by ``schema.table``, all columns where the whole row is read.
+    ``executes``: functions of users that would run. ``kinds``: ``pg_class.relkind`` by name.
+    ``statement_name``: of the prepared statement that was judged and can be executed as such (not
+    for EXPLAIN and schema statements, whose inner query it is)."""
 
     reads: Mapping[str, tuple[str, ...]]
     writes: tuple[Write, ...]
@@ -52,6 +54,7 @@ class Resolved:
     kinds: Mapping[str, str]
     locks: bool
     statement_name: str
+    executes: tuple[str, ...] = ()
 
 
 class Resolver:
@@ -96,7 +99,8 @@ class Resolver:
         refusal = self._refusal(facts, found, written)
         if refusal is not None:
             return refusal
-        return _resolved(facts, found, self._names(facts.called, found), name)
+        resolved = _resolved(facts, found, self._names(facts.called, found), name)
+        return replace(resolved, executes=self._executed(facts, found, written))
 
     def _only_reads(self, written: Written) -> bool:
         return written.explains or not (written.changes or written.named)
@@ -179,11 +183,7 @@ class Resolver:
         )
 
     def _refused_function(self, facts: TreeFacts, found: Found, written: Written) -> Deny | None:
-        defaults: set[int] = set()
-        for expression in found.defaults if facts.commands else ():
-            default = facts_of(expression)
-            if not isinstance(default, Deny):
-                defaults |= default.functions
+        defaults = _of_defaults(facts, found)
         if written.explains:
             # Planning folds them, so they run although nothing is inserted.
             if not all(map(self._known_harmless, defaults)):
@@ -194,11 +194,26 @@ class Resolver:
             if function is not None and self._accepted(oid, function):
                 continue
             # A column's own default is the table's business, unless the agent calls it itself.
-            if function is None or oid not in defaults or function.name in written.functions:
+            if function is None:
+                return _unjudged_function(function)
+            own = oid in defaults and function.name not in written.functions
+            if not own and not _may_run(oid, function, written):
                 return _unjudged_function(function)
         if facts.draws and not facts.commands:
             return _unjudged("The statement draws from a sequence.")
         return None
+
+    def _executed(self, facts: TreeFacts, found: Found, written: Written) -> tuple[str, ...]:
+        """Functions that are run only as a person agrees; those of defaults belong to a table."""
+        defaults = _of_defaults(facts, found)
+        names = {
+            function.qualified
+            for oid, function in found.functions.items()
+            if oid in facts.functions
+            and not self._accepted(oid, function)
+            and (oid not in defaults or function.name in written.functions)
+        }
+        return tuple(sorted(names))
 
     def _accepted(self, oid: int, function: Function) -> bool:
         if oid < FIRST_USER_OID and function.schema in _OWN_SCHEMAS:
@@ -259,6 +274,24 @@ def _read(tree: str) -> TreeFacts | Deny:
 
 
 _small = lru_cache(maxsize=128)(_read)
+
+
+def _of_defaults(facts: TreeFacts, found: Found) -> set[int]:
+    """Functions in the defaults of the tables that the statement writes to."""
+    defaults: set[int] = set()
+    for expression in found.defaults if facts.commands else ():
+        default = facts_of(expression)
+        if not isinstance(default, Deny):
+            defaults |= default.functions
+    return defaults
+
+
+def _may_run(oid: int, function: Function, written: Written) -> bool:
+    """Whether a person may let it run: the statement names it, its text can be read, and what it
+    does be measured."""
+    measured = function.name in written.functions and not (written.explains or written.named)
+    known = function.kind == "f" and function.language in LANGUAGES
+    return measured and known and oid >= FIRST_USER_OID
 
 
 def _users(oids: set[int]) -> set[int]:

@@ -52,6 +52,20 @@ SCHEMA_NODES = QUERY_NODES | frozenset(
 )
 
 
+def boolean_of(option: Any) -> bool | None:
+    """The value of an option that may stand alone, ``None`` where it is no boolean."""
+    arg = unwrap(option.arg) if option.HasField("arg") else None
+    if arg is None:
+        return True
+    if name_of(arg) == "Integer":
+        return {0: False, 1: True}.get(arg.ival)
+    if name_of(arg) == "Boolean":
+        return bool(arg.boolval)
+    if name_of(arg) == "String":
+        return {"true": True, "on": True, "false": False, "off": False}.get(arg.sval.lower())
+    return None
+
+
 def name_of(message: Message) -> str:
     return str(message.DESCRIPTOR.name)
 

@@ -48,7 +48,8 @@ class Written:
     ``param_types``: for each ``$n`` up to the highest used one, 0 where the server infers the
     type, or that of text where the statement does not use it. ``near``: where the rows that it
     changes should be. ``restarts``: sets sequences anew. ``alters``: the kinds of change
-    that an ALTER TABLE makes, in the grammar's words.
+    that an ALTER TABLE makes, in the grammar's words. ``code``: the text of a DO; ``calls``: the
+    procedure of a CALL.
     """
 
     sql: str
@@ -66,6 +67,8 @@ class Written:
     relations: frozenset[str] = frozenset()
     param_types: tuple[int, ...] = ()
     near: Near | None = None
+    code: str | None = None
+    calls: Named | None = None
 
     @property
     def schema_change(self) -> bool:

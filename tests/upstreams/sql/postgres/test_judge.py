@@ -176,8 +176,9 @@ async def test_a_call_with_an_effect_is_found_in_every_position(judging: Bench, 
     missed = []
     for position in POSITIONS:
         found = await judging.judged(position.format(call))
-        # A position that the server does not take is no hole; with most calls it is taken.
-        if not isinstance(found, Deny):
+        # A position that the server does not take is no hole; with most calls it is taken. What
+        # runs code only after a person agreed is none either.
+        if not isinstance(found, Deny) and found.name != "execute":
             missed.append((position, found.cls))
 
     assert missed == []
