@@ -112,6 +112,8 @@ def open_writer(path: Path, *, busy_s: float, foreign_keys: bool) -> apsw.Connec
     read it."""
     db = _open(path, apsw.SQLITE_OPEN_READWRITE, busy_s, foreign_keys)
     db.pragma("cache_spill", False)
+    # Otherwise the journal leaves out pages that a transaction frees, which the next one may need.
+    db.pragma("secure_delete", True)
     return db
 
 

@@ -17,6 +17,7 @@ from gateway.upstreams.sql.sqlite.pages import DatabaseFile, sync_folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
 RECEIPT = "putback:"
+_AUTO_VACUUM = 1  # FULL; the pages that are cut off at the commit are not journaled
 _CHAIN = 1_000  # calls with row images whose journals are kept for the sake of one without
 
 
@@ -54,6 +55,8 @@ class Journals:
         mode = str(db.pragma("journal_mode")).lower()
         if mode != "delete":
             return f"the database's journal mode is {mode}, not delete"
+        if int(str(db.pragma("auto_vacuum"))) == _AUTO_VACUUM:
+            return "its file shrinks by itself (auto_vacuum), by pages that no journal holds"
         why = self.unsafe(db)
         if why is not None:
             return why
@@ -119,12 +122,18 @@ class Journals:
     def put_back(self, counter: int, base: int) -> None:
         """After a revert by journal: the file at ``counter`` is what it was at ``base``, if that
         is not 0, and can be put back again."""
-        self._same = {counter: base} if base else {}
+        if base:
+            self._same[counter] = base
+            while len(self._same) > _CHAIN:
+                del self._same[next(iter(self._same))]
         self._tail, self._chained = counter, 0
 
-    def like(self, counter: int) -> int:
-        """The earlier counter of which the file at ``counter`` has every page."""
-        return self._same.get(counter, counter)
+    def like(self, counter: int) -> set[int]:
+        """``counter``, and the earlier ones at which the file held what it holds at ``counter``."""
+        alike = {counter}
+        while (counter := self._same.get(counter, 0)) and counter not in alike:
+            alike.add(counter)
+        return alike
 
     def kept(self, told: Mapping[str, Json]) -> Kept | None:
         """The journal that an undo's manifest names, if that is a name ``keep`` could give."""

@@ -22,7 +22,7 @@ _SHORT = struct.Struct(">H")
 _SECTOR = 512
 _UNCOUNTED = 0xFFFFFFFF
 _LOCK_BYTE = 0x40000000
-_COUNTER, _COOKIE, _COUNTER_AGAIN = 24, 40, 92
+_COUNTER, _FREE, _COOKIE, _COUNTER_AGAIN = 24, 32, 40, 92
 
 
 class JournalDamaged(Exception):
@@ -181,12 +181,38 @@ class DatabaseFile:
         return counter_of(self._file.xRead(100, 0))
 
     def now(self, kept: Pages) -> Pages:
-        """What stands today where ``kept`` would be put back: the way back from that."""
+        """What stands today where ``kept`` would be put back: the way back from that. With what is
+        in use today and would be free then, as whoever needs a page next writes over it."""
         count = self.count(kept.size)
         numbers = {*kept.images, *range(kept.count + 1, count + 1)}
+        numbers |= self.free_under(kept) - self.free_under(None)
         locked = _LOCK_BYTE // kept.size + 1
         wanted = sorted(n for n in numbers if n <= count and n != locked)
         return Pages(size=kept.size, count=count, images=_Read(self, wanted, kept.size))
+
+    def free_under(self, pages: Pages | None) -> set[int]:
+        """The pages that nothing uses once ``pages`` are put over the file, but for those that
+        list others. Raises ``JournalDamaged``."""
+        size = self.page_size() if pages is None else pages.size
+        images = {} if pages is None else pages.images
+        count = self.count(size) if pages is None else pages.count
+
+        def page(number: int) -> bytes:
+            return images[number] if number in images else self.page(number, size)
+
+        trunk = int(_NUMBER.unpack_from(page(1), _FREE)[0])
+        seen: set[int] = set()
+        free: set[int] = set()
+        while trunk:
+            if trunk in seen or trunk > count:
+                raise JournalDamaged("its list of free pages is none")
+            seen.add(trunk)
+            listed = page(trunk)
+            trunk, length = struct.unpack_from(">II", listed)
+            if length > size // 4 - 2:
+                raise JournalDamaged("its list of free pages is none")
+            free.update(struct.unpack_from(f">{length}I", listed, 8))
+        return free
 
     def count(self, size: int) -> int:
         return self._file.xFileSize() // size

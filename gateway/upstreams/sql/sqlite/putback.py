@@ -69,7 +69,7 @@ class PutBack:
             raise explained(error, "revert") from error
         with DatabaseFile(self._desk.journals.path) as file:
             counter = file.counter()
-            pages, steps = self._by_journal(counter)
+            pages, steps = self._by_journal(file, counter)
             rest = self._undos[len(steps) :]
             if rest:
                 pages, more = self._by_row(file, pages, rest, counter, watch)
@@ -83,24 +83,28 @@ class PutBack:
         self._probe("sqlite.prepared")
         return tuple(steps)
 
-    def _by_journal(self, counter: int) -> tuple[Pages | None, list[Step]]:
+    def _by_journal(self, file: DatabaseFile, counter: int) -> tuple[Pages | None, list[Step]]:
         """The pages as they were before the newest calls, as far as each call's journal begins
         where that of the next one ends."""
         pages: Pages | None = None
         steps: list[Step] = []
-        ends = {counter, self._desk.journals.like(counter)}
+        ends = self._desk.journals.like(counter)
         for call, undo in self._undos:
             kept = self._desk.journals.kept(undo.manifest.get("journal") or {})
             if kept is None or kept.counter not in ends or not kept.path.exists():
                 break
             try:
                 older = read_journal(kept.path)
+                reached = overlaid(pages, older)
+                untouched = pages is None and kept.counter == counter
+                if not untouched and _written_over(file, pages, older, reached):
+                    break
             except (JournalDamaged, OSError):
                 break
-            pages = overlaid(pages, older)
+            pages = reached
             steps.append(_step(call, undo, "reverted", restored=len(older.images)))
             self._base = kept.counter - 1
-            ends = {self._base}
+            ends = self._desk.journals.like(self._base)
         return pages, steps
 
     def _by_row(
@@ -204,6 +208,15 @@ class PutBack:
         detail = "The file was written since; it can only be taken back as its last change."
         step = _step(call, undo, "conflict", reason="revert.conflict", detail=detail)
         return replace(step, conflicts=(conflict,))
+
+
+def _written_over(
+    file: DatabaseFile, newer: Pages | None, older: Pages, reached: Pages
+) -> set[int]:
+    """Pages that the call of ``older`` freed and its journal does not hold: a call since may have
+    needed them. There are none where the call ran under ``secure_delete``."""
+    freed = file.free_under(newer) - file.free_under(reached) - set(older.images)
+    return {number for number in freed if number <= older.count}
 
 
 def _failed(call: str, undo: Undo, detail: str) -> Step:

@@ -436,3 +436,90 @@ async def test_pages_that_went_to_the_file_go_with_a_call_that_is_left(tmp_path:
             await attempt.capture()
         assert raw(driver.path) == before
         assert not list(driver.folder.iterdir())
+
+
+_BIG = (
+    "CREATE TABLE t(k INTEGER PRIMARY KEY, v); WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+    "FROM n WHERE i < 60) INSERT INTO t SELECT i, hex(randomblob(2000)) FROM n;"
+)
+_NEEDY = (
+    "INSERT INTO t SELECT 1000 * j + i, hex(randomblob(3000)) FROM (SELECT 1 AS i UNION SELECT 2), "
+    "(SELECT 1 AS j UNION SELECT 2 UNION SELECT 3 UNION SELECT 4)"
+)
+_PAGES = SqlLimits(row_images=0)
+
+
+@pytest.mark.parametrize("first", ["DELETE FROM t WHERE k > 5", "DELETE FROM t", "DROP TABLE t"])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_pages_that_one_call_freed_and_the_next_needed_come_back(
+    tmp_path: Path, first: str, at_once: bool
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, _BIG, limits=_PAGES) as driver:
+        before = rows_of(path)
+        calls = [await driver.do(first)]
+        if "DROP" in first:
+            calls.append(await driver.do("CREATE TABLE t(k, v)"))
+        calls.append(await driver.do(_NEEDY))
+        calls.reverse()
+        for group in [calls] if at_once else [[call] for call in calls]:
+            steps, _ = await driver.revert(*group)
+            assert {s.state for s in steps} == {"reverted"}
+        assert rows_of(path) == before
+        assert whole(path) == "ok"
+
+
+async def test_what_a_revert_frees_and_the_next_call_needs_comes_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, _BIG, limits=_PAGES) as driver:
+        await driver.do("DELETE FROM t WHERE k > 5")  # free pages for what follows
+        done = await driver.do(_NEEDY)
+        after = rows_of(path)
+        _, back = await driver.revert(done)
+        other = await driver.do(_NEEDY.replace("1000", "5000"))
+        await driver.revert(other)
+        assert back is not None
+        steps, _ = await driver.revert(back)
+        assert steps[0].state == "reverted"
+        assert rows_of(path) == after
+        assert whole(path) == "ok"
+
+
+async def test_a_journal_without_the_pages_that_its_call_freed_reaches_only_the_last_change(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, _BIG, limits=_PAGES) as driver:
+        desk = driver.upstream._opened.source.desk  # type: ignore[union-attr]
+        desk.db.pragma("secure_delete", False)
+        first = await driver.do("DELETE FROM t WHERE k > 5")
+        second = await driver.do(_NEEDY)
+        now = rows_of(path)
+        steps, _ = await driver.revert(second, first)
+        assert [s.state for s in steps] == ["skipped", "conflict"]
+        assert rows_of(path) == now
+        _, back = await driver.revert(second)
+        assert back is not None
+        steps, _ = await driver.revert(first)
+        assert [s.state for s in steps] == ["conflict"]
+        assert whole(path) == "ok"
+
+
+async def test_a_file_that_shrinks_by_itself_keeps_rows_and_no_pages(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, f"PRAGMA auto_vacuum = FULL; {_BIG}") as driver:
+        before = rows_of(path)
+        done = await driver.do("DELETE FROM t WHERE k > 5")
+        assert path.stat().st_size < 40_000
+        steps, _ = await driver.revert(done)
+        assert [s.state for s in steps] == ["reverted"]
+        assert rows_of(path) == before
+        action = await driver.judged("DROP TABLE t")
+        async with driver.upstream.attempt(
+            call_of(driver.number, "DROP TABLE t"), action
+        ) as attempt:
+            await attempt.run()
+            captured = await attempt.capture()
+        assert isinstance(captured, Deny)
+        assert "auto_vacuum" in captured.detail
+        assert rows_of(path) == before
