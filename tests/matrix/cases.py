@@ -66,7 +66,7 @@ def _traps(told: Mapping[str, Any]) -> Iterator[Shape]:
     for name, trap in told.get("traps", {}).items():
         yield Shape(
             name=name,
-            setup=";".join((trap["setup"], trap.get("rows", _ROWS))),
+            setup=";".join((trap["setup"], trap.get("rows", told.get("rows", _ROWS)))),
             statements=(Statement(TRAP, trap["statement"]),),
             otherwise={TRAP: trap["otherwise"]} if "otherwise" in trap else {},
             since=trap.get("since", 0),

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from tests.matrix.cases import EXACT, FAILS, Matrix, Shape
-from tests.matrix.sqlite_cells import BY_CHANCE, FAILING, KINDS, REFUSED, SHAPES
+from tests.matrix.cases import EXACT, FAILS, TRAP, Matrix, Shape, Statement
+from tests.matrix.cases import REFUSED as NOT_DONE
+from tests.matrix.sqlite_cells import (
+    BY_CHANCE,
+    FAILING,
+    KINDS,
+    REFUSED,
+    SHAPES,
+    TRAPS,
+    TRAPS_REFUSED,
+)
 
 
 def expected(kind: str, shape: str) -> frozenset[str]:
@@ -18,11 +27,18 @@ def matrix_shape(kind: str) -> Shape:
     return Shape(name=kind, setup=KINDS[kind], statements=(), otherwise=told)
 
 
+def trap(name: str) -> Shape:
+    setup, sql = TRAPS[name]
+    told: dict[str, object] = {TRAP: NOT_DONE} if name in TRAPS_REFUSED else {}
+    return Shape(name, setup, (Statement(TRAP, sql),), told)
+
+
 def matrix() -> Matrix:
     return Matrix(
         engine="SQLite",
         versions=("luck", "no luck"),
         shapes=tuple(matrix_shape(kind) for kind in KINDS),
         statements=tuple(SHAPES),
+        traps=tuple(map(trap, TRAPS)),
         refused=tuple(REFUSED),
     )

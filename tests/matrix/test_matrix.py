@@ -65,5 +65,10 @@ async def test_mariadb(mariadb: Mariadb, shape: Shape) -> None:
     assert found == {one.name: shape.expected(one.name, mariadb.version) for one in some}
 
 
+@pytest.mark.parametrize("trap", MARIADB.traps, ids=lambda trap: trap.name)
+async def test_mariadb_traps(mariadb: Mariadb, trap: Shape) -> None:
+    assert await shape_outcomes(mariadb, trap) == {TRAP: trap.expected(TRAP, mariadb.version)}
+
+
 def test_the_page_says_what_the_tests_hold() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == render(), "run python -m tests.matrix"

@@ -21,7 +21,7 @@ from gateway.model import Action, Deny, Permit
 from gateway.upstreams.sql.limits import SqlLimits
 from tests.matrix.cases import FAILS
 from tests.matrix.sqlite import expected
-from tests.matrix.sqlite_cells import KINDS, REFUSED, SHAPES
+from tests.matrix.sqlite_cells import KINDS, REFUSED, SHAPES, TRAPS, TRAPS_REFUSED
 from tests.upstreams.sql.sqlite.driving import Done, Driver, call_of, driving, rows_in
 
 _RECEIPTS = "holdfast_receipt"
@@ -122,8 +122,8 @@ async def done(driver: Driver, sql: str) -> Done | str:
     return Done(call, action, ran, captured.undo, outcome)
 
 
-async def cell(path: Path, kind: str, sql: str, limits: SqlLimits) -> str:
-    async with driving(path, KINDS[kind], limits=limits) as driver:
+async def cell(path: Path, setup: str, sql: str, limits: SqlLimits) -> str:
+    async with driving(path, setup, limits=limits) as driver:
         before, file, counters = state(path), file_of(path), sequence(path)
         raw = bytes_of(path)
         call = await done(driver, sql)
@@ -189,7 +189,7 @@ async def test_every_shape_is_exact_or_fails_by_itself(place: Path, kind: str, w
     wrong: list[str] = []
     for shape, sql, folder in in_folders(place):
         try:
-            found = await cell(folder / "a.db", kind, sql, LIMITS[way])
+            found = await cell(folder / "a.db", KINDS[kind], sql, LIMITS[way])
         except AssertionError as error:
             wrong.append(f"{shape}: {str(error)[:300]}")
             continue
@@ -205,5 +205,13 @@ async def test_every_shape_is_exact_or_fails_by_itself(place: Path, kind: str, w
 
 @pytest.mark.parametrize("sql", list(REFUSED.values()), ids=list(REFUSED))
 async def test_what_is_refused_changes_nothing(place: Path, sql: str) -> None:
-    assert await cell(place / "a.db", "cascade", sql, LIMITS["rows"]) == "refused"
+    assert await cell(place / "a.db", KINDS["cascade"], sql, LIMITS["rows"]) == "refused"
     assert left_in(place) <= {"a.db", "kept"}
+
+
+@pytest.mark.parametrize("way", list(LIMITS))
+@pytest.mark.parametrize("trap", list(TRAPS))
+async def test_traps(place: Path, trap: str, way: str) -> None:
+    setup, sql = TRAPS[trap]
+    wanted = "refused" if trap in TRAPS_REFUSED else "exact"
+    assert await cell(place / "a.db", setup, sql, LIMITS[way]) == wanted
