@@ -35,7 +35,7 @@ from gateway.upstreams.sql.mysql.counters import Handled, handled
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.functions import UNSTABLE
 from gateway.upstreams.sql.mysql.grammar import Ref, Written
-from gateway.upstreams.sql.mysql.images import KIND, TableImage, manifest, pack, unpack
+from gateway.upstreams.sql.mysql.images import KIND, RowTooLong, TableImage, manifest, pack, unpack
 from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
@@ -189,12 +189,14 @@ class MariadbAttempt:
         if isinstance(images, Deny):
             return images
         try:
-            spooled = await self._lent.do(lambda _: self._spool(images))
+            spooled = await self._lent.do(lambda session: self._spool(images, session.packet))
         except SpoolFull:
             return Deny(
                 reason="snapshot.failed",
                 detail="The images are larger than snapshots.max_bytes allows.",
             )
+        except RowTooLong as error:
+            return Deny(reason="undo.unavailable", detail=str(error))
         self._around.probe("mysql.captured")
         undo = Undo(
             upstream=self._around.source,
@@ -206,10 +208,10 @@ class MariadbAttempt:
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
 
-    def _spool(self, images: Sequence[TableImage]) -> Spooled:
+    def _spool(self, images: Sequence[TableImage], packet: int) -> Spooled:
         most = self._around.limits.max_capture_bytes
         spool = self._spools.enter_context(self._around.spooler.spool(most=most))
-        for piece in pack(images):
+        for piece in pack(images, packet):
             spool.write(piece)
         return spool.finish()
 

@@ -26,7 +26,6 @@ _DENIED = frozenset({1227, 1142, 1044, 1290})
 _FORMAT, _TABLE, _WRITE, _DELETE = 15, 19, 23, 25
 _FLAGS = 0x1 | 0x2 | 0x80  # end of statement, without foreign keys, without CHECK
 _TABLE_ID = 71
-_AT_ONCE = 1 << 20
 _MEMBER = re.compile(r"'(?:[^']|'')*'")
 
 Encode = Callable[[bytes], bytes]
@@ -85,18 +84,19 @@ def layout(session: Session, table: Table) -> Layout | None:
 def apply(session: Session, to: Layout, rows: Sequence[Row], *, delete: bool) -> None:
     """Deletes or inserts whole rows. Raises the server's errors."""
     head = [_format(session), _event(_TABLE, _map(to))]
-    for part in _parts(to, rows):
+    for part in _parts(to, rows, session.part):
         kind = _DELETE if delete else _WRITE
         session.run(_statement([*head, _event(kind, _changed(to) + part)]))
 
 
-def _parts(to: Layout, rows: Sequence[Row]) -> Iterator[bytes]:
+def _parts(to: Layout, rows: Sequence[Row], most: int) -> Iterator[bytes]:
     part = bytearray()
     for row in rows:
-        part += _row(to, row)
-        if len(part) >= _AT_ONCE:
+        packed = _row(to, row)
+        if part and len(part) + len(packed) > most:
             yield bytes(part)
             part.clear()
+        part += packed
     if part:
         yield bytes(part)
 

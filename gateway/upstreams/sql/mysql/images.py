@@ -106,11 +106,23 @@ def manifest(images: Sequence[TableImage]) -> dict[str, Json]:
     }
 
 
-def pack(images: Sequence[TableImage]) -> Iterator[bytes]:
-    """The bytes of ``images``, piece by piece."""
+class RowTooLong(Exception):
+    """No statement could write the row again."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(
+            f"A row of {table.resource} is too long to be written again in one statement: "
+            "max_allowed_packet of the server has to be more than twice its size."
+        )
+
+
+def pack(images: Sequence[TableImage], packet: int) -> Iterator[bytes]:
+    """The bytes of ``images``, piece by piece. Raises ``RowTooLong`` for a row that no
+    statement of ``packet`` bytes could write."""
     parts: list[bytes] = [_MAGIC]
     size = 0
     for image in images:
+        most = rows.longest(image.table, packet)
         for change in image.changes:
             sides = (_BEFORE if change.before is not None else 0) | (
                 _AFTER if change.after is not None else 0
@@ -119,6 +131,8 @@ def pack(images: Sequence[TableImage]) -> Iterator[bytes]:
             for row in (change.before, change.after):
                 if row is not None:
                     packed = b"".join([_cell(cell) for cell in row])
+                    if len(packed) > most:
+                        raise RowTooLong(image.table)
                     parts.append(packed)
                     size += len(packed)
             if size > _PIECE or len(parts) > 10_000:

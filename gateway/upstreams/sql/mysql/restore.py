@@ -33,7 +33,6 @@ _TAKEN = frozenset({1062, 1586})
 # What the server may say of a row that it does not take; everything else ends the revert.
 _UNFIT = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1364, 4025, 1416, 3140, 1690})
 _AT_ONCE = 1000
-_BYTES_AT_ONCE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -96,7 +95,7 @@ def _remove(session: Session, group: Sequence[Item], way: Way) -> None:
         return
     if rows.keyed(table):
         keys = [rows.key_of(table, item.now) for item in there if item.now is not None]
-        for part in rows.chunks(keys):
+        for part in rows.chunks(session, keys):
             session.run(f"DELETE FROM {table.quoted} WHERE {rows.among(table, part)}")
         return
     for row, count in Counter(item.now for item in there if item.now is not None).items():
@@ -108,7 +107,7 @@ def _put(session: Session, group: Sequence[Item], way: Way) -> bool:
         item for item in group if item.target is not None and (way.replace or item.now is None)
     ]
     clean = True
-    for part in _parts(coming):
+    for part in _parts(coming, session.part):
         clean = _inserted(session, part, way) and clean
     if not way.replace:
         for item in group:
@@ -117,16 +116,17 @@ def _put(session: Session, group: Sequence[Item], way: Way) -> bool:
     return clean
 
 
-def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
+def _parts(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
     """In statements of a bounded size."""
     part: list[Item] = []
     size = 0
     for item in items:
-        part.append(item)
-        size += sum(len(cell) for cell in item.target or () if cell is not None)
-        if len(part) >= _AT_ONCE or size >= _BYTES_AT_ONCE:
+        more = sum(len(cell) for cell in item.target or () if cell is not None)
+        if part and (len(part) >= _AT_ONCE or size + more > most):
             yield part
             part, size = [], 0
+        part.append(item)
+        size += more
     if part:
         yield part
 

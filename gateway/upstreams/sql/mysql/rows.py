@@ -33,6 +33,7 @@ KNOWN = _NUMBERS | FLOATS | _AS_NUMBERS | _QUOTED | _TEXTS | _BYTES
 EXACT = "SET character_set_results = NULL"  # before rows are read as images
 _IN = 1000
 _MOST = 1 << 60
+_AROUND = 300  # names of tables and columns, and how a value is introduced
 
 
 def stored(table: Table) -> tuple[Column, ...]:
@@ -97,16 +98,19 @@ def among(table: Table, keys: Sequence[Key], alias: str | None = None) -> str:
     return f"({', '.join(names)}) IN ({listed})"
 
 
-def chunks(items: Sequence[Key], size: int = _IN) -> Iterator[Sequence[Key]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def chunks(session: Session, keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    """``keys`` in parts that fit into a statement."""
+    longest = max((sum(map(len, key)) for key in keys), default=0)
+    size = max(1, min(_IN, session.part // (longest + 16)))
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
 
 
 def by_key(session: Session, table: Table, keys: Sequence[Key], lock: str = "") -> list[Row]:
     """The rows that have one of ``keys`` now; equal to a key by its collation is enough."""
     columns = selected(stored(table))
     found: list[Row] = []
-    for part in chunks(keys):
+    for part in chunks(session, keys):
         query = f"SELECT {columns} FROM {table.quoted} WHERE {among(table, part)} {lock}"
         found += session.rows(query)
     return found
@@ -142,6 +146,12 @@ def checksum(session: Session, table: Table) -> int:
 def _summed(column: Column) -> str:
     name = _wanted(column, None)
     return f"MD5({name if column.type in _SHAPES else f'CAST({name} AS BINARY)'})"
+
+
+def longest(table: Table, packet: int) -> int:
+    """The most bytes that the values of a row may take, so that a statement of ``packet`` bytes
+    can write it."""
+    return (packet - _AROUND * (1 + len(table.columns))) // 2
 
 
 def shown(table: Table, row: Row | None) -> dict[str, Json] | None:

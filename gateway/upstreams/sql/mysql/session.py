@@ -54,6 +54,7 @@ _SETTINGS = (
     "wait_timeout={idle}, idle_transaction_timeout={idle}, sql_mode='{mode}'"
 )
 _READ_AHEAD = 500
+_PART = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,17 @@ class Session:
         self.used_at = 0.0
         self.modes = ""
         self.names_fold = False  # whether names of tables are the same in upper and lower case
+        self.packet = 1 << 24  # max_allowed_packet: the most bytes of one statement
 
     @property
     def id(self) -> int:
         return int(self.connection.thread_id())
+
+    @property
+    def part(self) -> int:
+        """How many bytes of values one statement of ours may hold: written as hexadecimal digits
+        they take twice as much."""
+        return min(_PART, self.packet // 4)
 
     @property
     def open(self) -> bool:
@@ -237,8 +245,8 @@ class Door:
     def pin(self, session: Session) -> None:
         """Sets and verifies what texts and images depend on. Raises ``UpstreamError`` where the
         server does not keep it."""
-        version, modes, folds = session.texts(
-            "SELECT VERSION(), @@GLOBAL.sql_mode, @@lower_case_table_names"
+        version, modes, folds, packet = session.texts(
+            "SELECT VERSION(), @@GLOBAL.sql_mode, @@lower_case_table_names, @@max_allowed_packet"
         )[0]
         if "mariadb" not in (version or "").lower():
             raise UpstreamError(
@@ -247,6 +255,7 @@ class Door:
             )
         session.modes = ",".join(m for m in (modes or "").split(",") if m and m not in LEXICAL)
         session.names_fold = folds != "0"
+        session.packet = int(packet or session.packet)
         self._set(session)
         self.verify(session)
 

@@ -29,6 +29,7 @@ from gateway.upstreams.sql.mysql.images import (
     FORMAT,
     KIND,
     NO_WAY_BACK,
+    RowTooLong,
     TableImage,
     manifest,
     pack,
@@ -149,16 +150,11 @@ class MariadbUnwinding:
         found = await self._lent.do(lambda session: catalog.triggers(session, names))
         refusal = await self._lent.do(lambda session: firing(session, images, found))
         if refusal is not None:
-            # It can be done, but not be taken back again.
-            undo = Undo(
-                upstream=self._seat.source,
-                kind=NO_WAY_BACK,
-                reversibility=Reversibility.IRREVERSIBLE,
-                manifest={"format": FORMAT, "why": refusal.detail},
-            )
-            return Captured(undo=undo, receipt=self._call)
+            return self._once(refusal.detail)
         try:
-            spooled = await self._lent.do(lambda _: self._spool(images))
+            spooled = await self._lent.do(lambda session: self._spool(images, session.packet))
+        except RowTooLong as error:
+            return self._once(str(error))
         except SpoolFull:
             return Deny(
                 reason="snapshot.failed",
@@ -173,10 +169,20 @@ class MariadbUnwinding:
         )
         return Captured(undo=undo, receipt=self._call)
 
-    def _spool(self, images: Sequence[TableImage]) -> Spooled:
+    def _once(self, why: str) -> Captured:
+        """It can be done, but not be taken back again."""
+        undo = Undo(
+            upstream=self._seat.source,
+            kind=NO_WAY_BACK,
+            reversibility=Reversibility.IRREVERSIBLE,
+            manifest={"format": FORMAT, "why": why},
+        )
+        return Captured(undo=undo, receipt=self._call)
+
+    def _spool(self, images: Sequence[TableImage], packet: int) -> Spooled:
         most = self._seat.limits.max_capture_bytes
         spool = self._spools.enter_context(self._seat.spooler.spool(most=most))
-        for piece in pack(images):
+        for piece in pack(images, packet):
             spool.write(piece)
         return spool.finish()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 
 from gateway.lifecycle import State
 from gateway.model import Conflict, EffectState, OnConflict, Reversibility
-from tests.fixtures.mariadb_case import Case
+from tests.fixtures.mariadb_case import Case, Refused
+from tests.fixtures.mariadb_server import MariadbServer
 
 T = (
     "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9) COLLATE utf8mb4_general_ci, n INT, "
@@ -236,3 +238,55 @@ async def test_a_revert_has_a_receipt(case: Case) -> None:
     assert await case.source.happened(planned.call) is EffectState.NONE
     reverted = await case.revert(done.undo)
     assert await case.source.happened(reverted.call) is EffectState.APPLIED
+
+
+@pytest.fixture
+def small_packets(mariadb_server: MariadbServer) -> Iterator[None]:
+    """A server that takes statements of up to 1 MiB from sessions that are opened now."""
+    with mariadb_server.connect() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        [(before,)] = cursor.fetchall()
+        cursor.execute("SET GLOBAL max_allowed_packet = 1048576")
+        yield
+        cursor.execute(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+@pytest.mark.parametrize("key", ["id int PRIMARY KEY", "id varchar(700) PRIMARY KEY", "id int"])
+async def test_no_statement_of_a_revert_is_longer_than_the_server_takes(
+    small_packets: None, mariadb_server: MariadbServer, case_database: str, key: str
+) -> None:
+    case = Case(mariadb_server, case_database)
+    case.setup(
+        f"CREATE TABLE t({key}, v longtext)",
+        "INSERT INTO t SELECT seq, REPEAT('é', 1200) FROM seq_1_to_1500",
+        "UPDATE t SET v = REPEAT('x', 400000) WHERE id IN (3, 900)",
+    )
+    if "varchar" in key:
+        case.run("UPDATE t SET id = CONCAT(id, REPEAT('y', 650))")
+    before = case.dump()
+    done = await case.call("DELETE FROM t")
+    reverted = await case.revert(done.undo)
+    assert reverted.states == ["reverted"]
+    assert case.dump() == before
+    assert reverted.undo is not None
+    assert (await case.revert(reverted.undo)).states == ["reverted"]
+    await case.close()
+
+
+async def test_a_row_that_could_not_be_written_again_is_left_alone(
+    small_packets: None, mariadb_server: MariadbServer, case_database: str
+) -> None:
+    case = Case(mariadb_server, case_database)
+    case.setup("CREATE TABLE t(id int PRIMARY KEY, v longblob)", "INSERT INTO t VALUES (2, 'x')")
+    for part in (300_000, 600_000):
+        case.run(f"INSERT INTO t VALUES ({part}, REPEAT('x', {part}))")
+    before = case.dump()
+    for statement in ("DELETE FROM t WHERE id > 5", "UPDATE t SET v = 'y'"):
+        with pytest.raises(Refused) as refused:
+            await case.call(statement)
+        assert refused.value.deny.reason == "undo.unavailable"
+        assert case.dump() == before
+    done = await case.call("DELETE FROM t WHERE id < 500000")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+    await case.close()
