@@ -16,6 +16,7 @@ from gateway.upstreams.sql.mysql.rights import hidden, keys_hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
 
 _ALL = frozenset({"insert", "update", "delete"})
+_NUMBERED = "FTS_DOC_ID"
 
 
 @dataclass(slots=True)
@@ -163,6 +164,11 @@ class _Walk:
                 raise _Unknown(
                     f"{table.resource} has a column of the type {odd[0].type}, which cannot be "
                     "captured exactly."
+                )
+            if any(c.name.upper() == _NUMBERED for c in table.columns):
+                raise _Unknown(
+                    f"{table.resource} numbers its rows for a full-text index ({_NUMBERED}), and "
+                    "InnoDB takes no number again that was in use."
                 )
         return self._found
 

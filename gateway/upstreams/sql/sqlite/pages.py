@@ -122,14 +122,22 @@ def _checksum(image: bytes, nonce: int) -> int:
 def write_journal(path: Path, pages: Pages) -> None:
     """A journal that takes a file to ``pages``: durable when this returns."""
     nonce = secrets.randbits(32)
-    header = _HEADER.pack(_MAGIC, len(pages.images), nonce, pages.count, _SECTOR, pages.size)
+    # The engine would take the page of the lock for the end of the journal.
+    numbers = [n for n in pages.images if n != locked_page(pages.size)]
+    header = _HEADER.pack(_MAGIC, len(numbers), nonce, pages.count, _SECTOR, pages.size)
     with path.open("wb") as file:
         file.write(header.ljust(_SECTOR, b"\0"))
-        for number, image in pages.images.items():
+        for number in numbers:
+            image = pages.images[number]
             checksum = _NUMBER.pack(_checksum(image, nonce))
             file.write(_NUMBER.pack(number) + image + checksum)
         file.flush()
         os.fsync(file.fileno())
+
+
+def locked_page(size: int) -> int:
+    """The page that holds no data, as bytes of it are locked, in a file with pages of ``size``."""
+    return _LOCK_BYTE // size + 1
 
 
 def counter_of(first_page: bytes) -> int:
@@ -186,8 +194,7 @@ class DatabaseFile:
         count = self.count(kept.size)
         numbers = {*kept.images, *range(kept.count + 1, count + 1)}
         numbers |= self.free_under(kept) - self.free_under(None)
-        locked = _LOCK_BYTE // kept.size + 1
-        wanted = sorted(n for n in numbers if n <= count and n != locked)
+        wanted = sorted(n for n in numbers if n <= count and n != locked_page(kept.size))
         return Pages(size=kept.size, count=count, images=_Read(self, wanted, kept.size))
 
     def free_under(self, pages: Pages | None) -> set[int]:

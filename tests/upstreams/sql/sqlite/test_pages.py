@@ -11,6 +11,7 @@ from gateway.upstreams.sql.sqlite.pages import (
     JournalDamaged,
     Pages,
     counter_of,
+    locked_page,
     read_journal,
     renewed,
     write_journal,
@@ -23,6 +24,16 @@ PAGES = Pages(size=512, count=3, images={1: bytes(range(256)) * 2, 3: b"\x07" * 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_journal(tmp_path / "j", PAGES)
     assert read_journal(tmp_path / "j") == PAGES
+
+
+def test_the_page_of_the_lock_is_not_written(tmp_path: Path) -> None:
+    # The engine stops at its number when it plays a journal back.
+    locked = locked_page(65536)
+    assert locked == 16385
+    image = bytes(65536)
+    images = {1: image, locked: image, locked + 1: image}
+    write_journal(tmp_path / "j", Pages(size=65536, count=locked + 1, images=images))
+    assert list(read_journal(tmp_path / "j").images) == [1, locked + 1]
 
 
 @pytest.mark.parametrize("at", [0, 9, 17, 600, 900, 1030])
