@@ -41,7 +41,7 @@ class Place:
 
     folder: Path
     target: str
-    row_images: int = 10_000
+    limits: SqlLimits = field(default_factory=SqlLimits)  # of a file
     tool: str | None = None  # the URL of a tool double, with a place of this case's own
     plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -150,7 +150,7 @@ def _upstream(place: Place, images: Images, clock: SystemClock, probe: Probe) ->
         Path(place.target),
         environment="test",
         labels={},
-        limits=SqlLimits(row_images=place.row_images),
+        limits=place.limits,
         folder=place.folder / "journals",
         spooler=images,
         clock=clock,

@@ -24,6 +24,7 @@ from gateway.audit import verify
 from gateway.lifecycle import RUNNING, SETTLED, State
 from gateway.model import CallRecord, EffectState
 from gateway.revert import RevertRequest
+from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql.session import address
 from tests.crash.bank import (
     ACCOUNTS,
@@ -246,7 +247,23 @@ def test_a_kill_where_pages_are_kept_loses_nothing(step: str, tmp_path: Path) ->
         folder.mkdir()
         target = folder / "bank.db"
         make_sqlite(target)
-        place = Place(folder, str(target), row_images=0)
+        place = Place(folder, str(target), limits=SqlLimits(row_images=0))
+        killed += one_case(place, step, seed, back=step in PAGES_BACK)
+        assert not list((folder / "journals").glob("*.scratch*"))
+    assert killed >= seeds * 0.6, "the step is hardly ever reached"
+
+
+@pytest.mark.parametrize("step", [*PAGES, *PAGES_BACK])
+def test_a_kill_where_copies_are_kept_loses_nothing(step: str, tmp_path: Path) -> None:
+    killed, seeds = 0, max(1, SEEDS // 2)
+    for seed in range(seeds):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        target = folder / "bank.db"
+        make_sqlite(target)
+        with closing(sqlite3.connect(target)) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+        place = Place(folder, str(target), limits=SqlLimits(max_capture_rows=0))
         killed += one_case(place, step, seed, back=step in PAGES_BACK)
         assert not list((folder / "journals").glob("*.scratch*"))
     assert killed >= seeds * 0.6, "the step is hardly ever reached"

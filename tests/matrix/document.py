@@ -30,7 +30,8 @@ _SQLITE = """## SQLite
 
 Each cell is run twice: as a call that keeps row images, and as one that keeps the rollback journal,
 where the file has to come back to the byte (but for what lies in free pages). Its way back is
-rehearsed first. Where chance decides whether the database accepts it, both outcomes are given.
+rehearsed first. Changes of the schema are run a third time in write-ahead mode, where a copy of the
+file is kept. Where chance decides whether the database accepts it, both outcomes are given.
 """
 
 

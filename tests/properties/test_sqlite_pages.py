@@ -1,7 +1,7 @@
-"""Calls that come back as a whole file, one after the other. Pages that one call gives up are
-needed by the next, so every journal has to hold what its own call freed: after any sequence of
-calls, reverts, and reverts of reverts, newest first, the file is whole and every row what it was.
-"""
+"""Calls that come back as a whole file, one after the other, by journal or by copy. Pages that one
+call gives up are needed by the next, so every journal has to hold what its own call freed: after
+any sequence of calls, reverts, and reverts of reverts, newest first, the file is whole and every
+row what it was."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ SCHEMA = (
     + _MANY.format(40)
     + " INSERT INTO t SELECT i, hex(zeroblob(i * 90)) || i FROM n;"
 )
-MODES = ["", "PRAGMA page_size = 512;", "PRAGMA auto_vacuum = INCREMENTAL;"]
+SMALL = SqlLimits(row_images=0)
+# What stands before and after the schema, and what a call may keep.
+MODES = {
+    "journal": ("", "", SMALL),
+    "small pages": ("PRAGMA page_size = 512;", "", SMALL),
+    "incremental": ("PRAGMA auto_vacuum = INCREMENTAL;", "", SMALL),
+    "wal": ("", "PRAGMA journal_mode = wal;", SqlLimits(max_capture_rows=12)),
+}
 
 amount = st.integers(1, 40)
 length = st.sampled_from([10, 700, 3000, 9000])
@@ -115,13 +122,14 @@ async def walked(driver: Driver, steps: Sequence[str]) -> list[str]:
 async def walk(mode: str, steps: Sequence[str]) -> list[str]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        limits = SqlLimits(row_images=0)
-        async with driving(Path(folder) / "a.db", mode + SCHEMA, limits=limits) as driver:
+        before, after, limits = MODES[mode]
+        schema = before + SCHEMA + after
+        async with driving(Path(folder) / "a.db", schema, limits=limits) as driver:
             return await walked(driver, steps)
 
 
 @settings(max_examples=CASES)
-@given(mode=st.sampled_from(MODES), steps=STEPS)
+@given(mode=st.sampled_from(sorted(MODES)), steps=STEPS)
 def test_pages_that_were_freed_come_back_whatever_needed_them_since(
     mode: str, steps: Sequence[str]
 ) -> None:

@@ -38,6 +38,7 @@ from gateway.upstreams.sql.sqlite.connections import (
     open_writer,
     recover,
 )
+from gateway.upstreams.sql.sqlite.copyback import CopyBack
 from gateway.upstreams.sql.sqlite.facts import Judgement
 from gateway.upstreams.sql.sqlite.journal import RECEIPT
 from gateway.upstreams.sql.sqlite.putback import PutBack
@@ -138,7 +139,7 @@ class _Work:
         return await self.do(lambda t: _capture(t, at, whole_file))
 
     async def commit(
-        self, permit: Permit, result: Mapping[str, Json], whole: PutBack | None = None
+        self, permit: Permit, result: Mapping[str, Json], whole: PutBack | CopyBack | None = None
     ) -> Outcome:
         if permit.call != self._call.id:
             raise ValueError(f"the permit of {permit.call} does not commit {self._call.id}")
@@ -258,8 +259,23 @@ class SqliteAttempt:
         await self._work.close()
 
 
+def _whole(
+    source: Source, call: Call, undos: Sequence[tuple[str, Undo]], on_conflict: OnConflict
+) -> PutBack | CopyBack | None:
+    """``None`` where every call comes back row by row."""
+    whole = [u for _, u in undos if u.kind == "sqlite" and not unwind.rowwise(u)]
+    kept = [source.desk.journals.kept(undo.manifest.get("journal") or {}) for undo in whole]
+    shared = {"foreign_keys": source.foreign_keys}
+    if any(one is not None and one.after for one in kept):
+        at = source.clock.now()
+        return CopyBack(source.desk, call.id, at, undos, on_conflict, probe=source.probe, **shared)
+    if whole:
+        return PutBack(source.desk, call.id, undos, on_conflict, probe=source.probe, **shared)
+    return None
+
+
 class SqliteUnwinding:
-    """Row images together in one transaction, or one kept journal as a whole file."""
+    """Row images together in one transaction, or as a whole file."""
 
     def __init__(
         self,
@@ -273,16 +289,7 @@ class SqliteUnwinding:
         self._on_conflict = on_conflict
         self._work = _Work(source, call)
         self._watch: Watch | None = None
-        self._whole: PutBack | None = None
-        if any(undo.kind == "sqlite" and not unwind.rowwise(undo) for _, undo in undos):
-            self._whole = PutBack(
-                source.desk,
-                call.id,
-                undos,
-                on_conflict,
-                foreign_keys=source.foreign_keys,
-                probe=source.probe,
-            )
+        self._whole = _whole(source, call, undos, on_conflict)
 
     def watch(self, watch: Watch) -> None:
         self._watch = watch

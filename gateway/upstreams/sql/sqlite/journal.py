@@ -16,6 +16,7 @@ from gateway.upstreams.sql.sqlite.mounts import over_network
 from gateway.upstreams.sql.sqlite.pages import DatabaseFile, sync_folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,119}")
+_KEPT = (".journal", ".copy")
 RECEIPT = "putback:"
 _AUTO_VACUUM = 1  # FULL; the pages that are cut off at the commit are not journaled
 _CHAIN = 1_000  # calls with row images whose journals are kept for the sake of one without
@@ -23,13 +24,16 @@ _CHAIN = 1_000  # calls with row images whose journals are kept for the sake of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """``counter``: the file's change counter once the transaction is committed."""
+    """``counter``: the file's change counter once the transaction is committed. ``after``, where
+    this is no journal but a copy: the digest of what the database then says."""
 
     path: Path
     counter: int
+    after: str = ""
 
     def as_json(self) -> dict[str, Json]:
-        return {"name": self.path.name, "counter": self.counter}
+        told: dict[str, Json] = {"name": self.path.name, "counter": self.counter}
+        return {**told, "after": self.after} if self.after else told
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -63,6 +67,22 @@ class Journals:
         if self.path.stat().st_dev != self.folder.stat().st_dev:
             return "the folder for kept journals is on another file system"
         return None
+
+    def copyable(self, db: apsw.Connection) -> str | None:
+        """Why no copy of the file can take the journal's place; ``None`` when it can."""
+        mode = str(db.pragma("journal_mode")).lower()
+        if mode != "wal":
+            return f"the database's journal mode is {mode}, not wal"
+        if not self._plain:
+            return (
+                "it would keep a copy of the database unencrypted (snapshots.encryption.journals)"
+            )
+        return self.unsafe(db)
+
+    def whole(self, db: apsw.Connection) -> str | None:
+        """Why neither a journal nor a copy can take back what rows cannot."""
+        why = self.keepable(db)
+        return None if why is None or self.copyable(db) is None else why
 
     def unsafe(self, db: apsw.Connection) -> str | None:
         """Why no write on ``db`` could be taken back, or even rolled back, for sure."""
@@ -136,11 +156,18 @@ class Journals:
         return alike
 
     def kept(self, told: Mapping[str, Json]) -> Kept | None:
-        """The journal that an undo's manifest names, if that is a name ``keep`` could give."""
+        """What an undo's manifest names, if that is a name that could have been given."""
         name = str(told.get("name", ""))
         if not _NAME.fullmatch(name) or "counter" not in told:
             return None
-        return Kept(path=self.folder / name, counter=int(told["counter"]))
+        after = str(told.get("after", ""))
+        return Kept(path=self.folder / name, counter=int(told["counter"]), after=after)
+
+    def copy(self, call: str) -> Path:
+        """Raises ``ValueError`` for a call whose id cannot name a file."""
+        if not _NAME.fullmatch(call):
+            raise ValueError("the call's id cannot name a file")
+        return self.folder / f"{call}.copy"
 
     def putback(self, call: str) -> Path:
         return self.folder / f"{call}.putback"
@@ -162,9 +189,10 @@ class Journals:
         return EffectState.NONE
 
     def erase(self, call: str) -> None:
-        """Removes the journal of ``call`` for good. Raises ``OSError``."""
+        """Removes the journal or the copy of ``call`` for good. Raises ``OSError``."""
         if _NAME.fullmatch(call) and self.folder.exists():
-            (self.folder / f"{call}.journal").unlink(missing_ok=True)
+            for suffix in _KEPT:
+                (self.folder / f"{call}{suffix}").unlink(missing_ok=True)
             sync_folder(self.folder)
 
     def prune(self, *, receipts: datetime, journals: datetime | None) -> None:
@@ -172,7 +200,7 @@ class Journals:
         that waits to be put back."""
         for path in self.folder.glob("*.scratch*"):
             path.unlink(missing_ok=True)
-        for suffix, oldest in ((".void", receipts), (".journal", journals)):
+        for suffix, oldest in ((".void", receipts), *((kept, journals) for kept in _KEPT)):
             for path in self.folder.glob(f"*{suffix}"):
                 if oldest is not None and path.stat().st_mtime < oldest.timestamp():
                     path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from gateway.upstreams.sql.rehearsed import inexact
 from gateway.upstreams.sql.sqlite import rows, unwind
 from gateway.upstreams.sql.sqlite.catalog import Shape, quoted, shape
 from gateway.upstreams.sql.sqlite.cells import Row, fetch, same
+from gateway.upstreams.sql.sqlite.copies import digest
 from gateway.upstreams.sql.sqlite.journal import Kept
 from gateway.upstreams.sql.sqlite.pages import DatabaseFile, JournalDamaged, read_journal
 from gateway.upstreams.sql.sqlite.recorder import Touched
@@ -89,4 +90,18 @@ def of_journal(file: DatabaseFile, kept: Kept) -> Deny | None:
     for number, image in pages.images.items():
         if file.page(number, pages.size) != image:
             return inexact(f"page {number} of the file would not be as it was")
+    return None
+
+
+def of_copy(peek: apsw.Connection, kept: Kept) -> Deny | None:
+    """Whether the copy says what the database said before the call."""
+    try:
+        copy = apsw.Connection(str(kept.path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error as error:
+        return inexact(f"its copy cannot be used: {error}")
+    try:
+        if digest(copy) != digest(peek):
+            return inexact("the copy of the database does not say the same")
+    finally:
+        copy.close()
     return None

@@ -15,7 +15,7 @@ from gateway.interfaces import Captured
 from gateway.model import Deny, Json, Measured, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.rehearsed import cannot
-from gateway.upstreams.sql.sqlite import catalog, images, receipts, rehearsal
+from gateway.upstreams.sql.sqlite import catalog, copies, images, receipts, rehearsal
 from gateway.upstreams.sql.sqlite.catalog import Shape
 from gateway.upstreams.sql.sqlite.connections import Deadline, explained, spill_from, spilled
 from gateway.upstreams.sql.sqlite.facts import Judgement, Sole
@@ -144,6 +144,14 @@ class Transaction:
             why = packed
         receipts.write(self._db, self._call, at)
         kept = self._desk.journals.keep(self._db, self._call, self._counter)
+        if isinstance(kept, Deny) and self._desk.journals.copyable(self._db) is None:
+            kept = copies.keep(
+                self._db,
+                self._desk.peek,
+                self._desk.journals,
+                self._call,
+                most=self._limits.max_capture_bytes,
+            )
         if isinstance(kept, Deny):
             return why or kept
         self._kept = kept
@@ -185,6 +193,8 @@ class Transaction:
                 "it changes more pages than are held in memory, so the file is no longer as before"
             )
             return cannot(why) if demanded else None
+        if not self._rowwise and self._kept is not None and self._kept.after:
+            return rehearsal.of_copy(self._desk.peek, self._kept)
         if not self._rowwise and self._kept is not None:
             with DatabaseFile(self._desk.journals.path) as file:
                 return rehearsal.of_journal(file, self._kept)

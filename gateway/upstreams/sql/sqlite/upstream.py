@@ -176,7 +176,7 @@ class SqliteUpstream:
         if unsafe is not None:
             message = f"Every write will be refused: {unsafe}."
             found.append(Finding(level="error", about=about, message=message))
-        why = desk.journals.keepable(desk.db)
+        why = desk.journals.whole(desk.db)
         if why is not None and unsafe is None:
             message = f"Changes of the schema, and very large ones, cannot be taken back: {why}."
             found.append(Finding(level="info", about=about, message=message))
@@ -252,7 +252,7 @@ class SqliteUpstream:
     ) -> tuple[Reversibility, str | None]:
         if judgement.cls is ActionClass.READ:
             return Reversibility.NONE, None
-        why = self._journals.keepable(opened.db)
+        why = self._journals.whole(opened.db)
         if why is not None and not judgement.whole_file:
             # Then only row images are left.
             why = None

@@ -359,7 +359,7 @@ async def test_a_misjudged_write_is_stopped_by_the_second_wall(tmp_path: Path) -
 async def test_a_row_that_cannot_be_told_apart_makes_the_call_irreversible(tmp_path: Path) -> None:
     schema = "CREATE TABLE t(rowid, oid, _rowid_); INSERT INTO t VALUES(1, 2, 3);"
     path = tmp_path / "a.db"
-    async with driving(path, f"{schema} PRAGMA journal_mode = wal;") as driver:
+    async with driving(path, f"PRAGMA auto_vacuum = FULL; {schema}") as driver:
         action = await driver.judged("DELETE FROM t")
         assert action.reversibility is Reversibility.IRREVERSIBLE
         assert action.why_irreversible is not None

@@ -140,11 +140,10 @@ async def test_without_a_journal_to_keep_a_change_of_the_schema_is_irreversible(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.db"
-    change(path, "PRAGMA journal_mode = wal")
-    async with driving(path, SCHEMA) as driver:
+    async with driving(path, f"PRAGMA auto_vacuum = FULL; {SCHEMA}") as driver:
         action = await driver.judged("DROP TABLE c")
         assert action.reversibility is Reversibility.IRREVERSIBLE
-        assert "wal" in str(action.why_irreversible)
+        assert "auto_vacuum" in str(action.why_irreversible)
         async with driver.upstream.attempt(call_of(1, ""), action) as attempt:
             await attempt.run()
             assert isinstance(await attempt.capture(), Deny)
