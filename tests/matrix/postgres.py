@@ -31,6 +31,9 @@ class _Clock:
         return datetime.now(UTC)
 
 
+_UNCHANGING = ("SELECT", "DO", "CALL", "PREPARE", "DEALLOCATE", "DECLARE", "FETCH", "CLOSE")
+
+
 class Postgres:
     """``Engine``. Agents have an unprivileged role with rights on everything in ``public``; the
     gateway's own role has what ``holdfast source prepare`` gives it. Neither is a superuser."""
@@ -141,7 +144,7 @@ class Postgres:
                         ]
                         for r in range(result.ntuples)
                     ]
-                changes = not (cursor.statusmessage or "").startswith(("SELECT", "DO", "CALL"))
+                changes = not (cursor.statusmessage or "").startswith(_UNCHANGING)
                 results.append({"affected": cursor.rowcount if changes else 0, "rows": rows})
             self._agent.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg.Error as error:

@@ -13,6 +13,7 @@ from gateway.upstreams.sql.postgres import executing
 from gateway.upstreams.sql.postgres import schema_statements as schema
 from gateway.upstreams.sql.postgres.functions import refused_by_name
 from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
+from gateway.upstreams.sql.postgres.listed import EXPLAIN_OPTIONS, KNOWN_TYPES, SHOWN
 from gateway.upstreams.sql.postgres.nearby import near
 from gateway.upstreams.sql.postgres.setting import SETVAL, Placed, setval_of
 from gateway.upstreams.sql.postgres.walk import (
@@ -27,6 +28,7 @@ from gateway.upstreams.sql.postgres.walk import (
     unlisted,
     unwrap,
 )
+from gateway.upstreams.sql.postgres.within import Expanded, Within
 from gateway.upstreams.sql.postgres.written import Change, Grammar, Named, Written
 
 _MAX_STATEMENTS = 1000
@@ -39,30 +41,6 @@ _QUERIES = {
     "DeleteStmt": "delete",
     "MergeStmt": "merge",
 }
-_EXPLAIN_OPTIONS = frozenset(
-    """
-    analyze verbose costs settings generic_plan buffers wal timing summary memory serialize format
-    """.split()  # noqa: SIM905 - a list of words
-)
-_SHOWN = frozenset(
-    """
-    server_version server_version_num server_encoding client_encoding timezone datestyle
-    intervalstyle search_path transaction_isolation transaction_read_only
-    default_transaction_isolation default_transaction_read_only statement_timeout lock_timeout
-    idle_in_transaction_session_timeout standard_conforming_strings max_connections lc_collate
-    lc_ctype lc_messages lc_monetary lc_numeric lc_time is_superuser session_authorization role
-    application_name extra_float_digits bytea_output integer_datetimes row_security work_mem
-    max_identifier_length block_size in_hot_standby
-    """.split()  # noqa: SIM905 - a list of words
-)
-# Types whose reading is the server's own code, by names that need no catalog.
-_KNOWN_TYPES = frozenset(
-    """
-    bool boolean int2 int4 int8 smallint integer bigint numeric decimal float4 float8 real text
-    varchar bpchar char name bytea date time timetz timestamp timestamptz interval uuid json jsonb
-    xml inet cidr macaddr bit varbit money oid regclass regtype regproc tsvector tsquery point
-    """.split()  # noqa: SIM905 - a list of words
-)
 
 
 def read(sql: str, max_bytes: int) -> Grammar | Deny:
@@ -87,16 +65,21 @@ def _statements(sql: str, found: Any) -> Grammar | Deny:
     raw = sql.encode()
     statements: list[Written] = []
     used: set[int] = set()
+    within = Within(KNOWN_TYPES)
     for one in found:
         end = one.stmt_location + one.stmt_len if one.stmt_len else len(raw)
         text = raw[one.stmt_location : end].decode().strip(" \t\n\r\f;")
         numbers = {m.number for m in messages(one.stmt) if name_of(m) == "ParamRef"}
-        written = _written(text, one.stmt, numbers)
+        lasting = within.read(text, one.stmt)
+        if lasting is None:
+            written = _written(text, one.stmt, numbers)
+            used |= numbers
+        else:
+            written = _expanded(lasting) if isinstance(lasting, Expanded) else lasting
         if isinstance(written, Deny):
             return written
-        used |= numbers
         statements.append(written)
-    refusal = _parameters(used) or _order(statements)
+    refusal = within.ended(statements) or _parameters(used) or _order(statements)
     if refusal is not None:
         return refusal
     return Grammar(text=sql, statements=tuple(statements), parameters=len(used))
@@ -167,8 +150,23 @@ def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
     return _schema_change(text, statement, numbers)
 
 
+def _expanded(found: Expanded) -> Written | Deny:
+    """An EXECUTE as the statement that it stands for, or the query of a cursor."""
+    if name_of(unwrap(found.query)) not in _QUERIES:
+        return schema.unsupported("Only SELECT, INSERT, UPDATE, DELETE and MERGE are prepared.")
+    if any(name_of(m) in ("ParamRef", "IntoClause") for m in messages(found.query)):
+        return schema.unsupported("This is accepted without parameters and INTO only.")
+    asks = _proven(found.query)
+    if isinstance(asks, Deny):
+        return asks
+    written = _written(asks, found.query, set())
+    if isinstance(written, Deny) or not found.declares:
+        return written
+    return replace(written, sql=found.text, near=None, cursor=True)
+
+
 def _show(text: str, statement: Any) -> Written | Deny:
-    if statement.name.lower() not in _SHOWN:
+    if statement.name.lower() not in SHOWN:
         return schema.unsupported(f"SHOW {statement.name} is not accepted.")
     return Written(sql=text, verb="show", asks=None)
 
@@ -176,7 +174,7 @@ def _show(text: str, statement: Any) -> Written | Deny:
 def _explain(text: str, statement: Any, numbers: set[int]) -> Written | Deny:
     analyze = False
     for option in (o.def_elem for o in statement.options):
-        if option.defname not in _EXPLAIN_OPTIONS:
+        if option.defname not in EXPLAIN_OPTIONS:
             return schema.unsupported(f"EXPLAIN with {option.defname} is not accepted.")
         if option.defname == "analyze":  # the last one counts
             value = boolean_of(option)
@@ -383,7 +381,7 @@ def _changes(node: Any) -> tuple[Change, ...]:
 
 def _types(nodes: list[Any]) -> frozenset[str]:
     names = {texts(m.names)[-1] for m in nodes if name_of(m) == "TypeName"}
-    return frozenset(names - _KNOWN_TYPES)
+    return frozenset(names - KNOWN_TYPES)
 
 
 def _param_types(numbers: set[int]) -> tuple[int, ...]:

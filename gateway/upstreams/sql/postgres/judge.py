@@ -28,8 +28,10 @@ PRELOAD = (
 
 # The less consequential first.
 _RANKS = """
-    show explain select insert update merge delete truncate execute create alter drop grant revoke
+    prepare close fetch show explain select insert update merge delete truncate execute create
+    alter drop grant revoke
     """.split()  # noqa: SIM905 - a list of words
+_EFFECTLESS = frozenset({"show", "prepare", "fetch", "close"})
 _KINDS = {
     "r": "table",
     "p": "table",
@@ -239,7 +241,7 @@ def _part_of(
     effects = (*named, *(_query_effects(written, resolved) if resolved else ()))
     writes = written.changes or (resolved is not None and resolved.writes)
     locks = written.locks or (resolved is not None and resolved.locks)
-    if locks and not writes and not written.explains:
+    if locks and not (writes or written.explains or written.cursor):
         return Deny(
             reason="sql.unsupported",
             detail="FOR UPDATE and FOR SHARE lock rows for a transaction that ends with the call; "
@@ -276,7 +278,7 @@ def _class(written: Written, effects: tuple[Effect, ...]) -> ActionClass:
         return ActionClass.ADMIN
     if written.schema_change:
         return ActionClass.DDL
-    if written.explains or written.verb == "show":
+    if written.explains or written.verb in _EFFECTLESS:
         return ActionClass.READ
     unbounded = {e.verb for e in effects if not e.bounded}
     unbounded |= {c.verb for c in written.changes if not c.bounded}

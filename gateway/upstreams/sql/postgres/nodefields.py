@@ -27,7 +27,7 @@ NODES = frozenset(
     MERGEACTION MERGESUPPORTFUNC COERCETODOMAIN COERCETODOMAINVALUE SETTODEFAULT NEXTVALUEEXPR
     INFERENCEELEM RETURNINGEXPR ONCONFLICTEXPR SORTGROUPCLAUSE GROUPINGSET WINDOWCLAUSE
     ROWMARKCLAUSE WITHCHECKOPTION COMMONTABLEEXPR CTESEARCHCLAUSE CTECYCLECLAUSE
-    TABLESAMPLECLAUSE SETOPERATIONSTMT
+    TABLESAMPLECLAUSE SETOPERATIONSTMT CURRENTOFEXPR
     """.split()  # noqa: SIM905 - a list of words
 )
 
@@ -47,6 +47,7 @@ _BY_KIND = {
     """,
     Kind.OTHER: "inferopclass opfamilies",
     Kind.NEUTRAL: """
+    cvarno cursor_name cursor_param
     commandType querySource canSetTag utilityStmt resultRelation hasAggs hasWindowFuncs
     hasTargetSRFs hasSubLinks hasDistinctOn hasRecursive hasModifyingCTE hasForUpdate
     hasRowSecurity hasGroupRTE isReturn mergeTargetRelation mergeUseOuterJoin override

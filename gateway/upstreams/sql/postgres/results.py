@@ -15,6 +15,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.oid = ANY(%s::int8[]::oid[]) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0"""
 
+_READING = ("SELECT", "SHOW", "EXPLAIN", "FETCH", "MOVE")  # tags that count rows and change none
+
 
 class TypeNames:
     """Names of types by oid, asked once each."""
@@ -37,7 +39,7 @@ class TypeNames:
             {"name": name, "type": type_}
             for (name, _), type_ in zip(reply.columns, types, strict=True)
         ]
-        affected = 0 if reply.tag.startswith(("SELECT", "SHOW", "EXPLAIN")) else reply.affected
+        affected = 0 if reply.tag.startswith(_READING) else reply.affected
         return {"verb": verb, "columns": columns, "rows": rows, "affected": affected}
 
     async def origins(self, session: Session, reply: Reply) -> list[Origin | None]:

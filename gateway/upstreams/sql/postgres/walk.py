@@ -30,7 +30,7 @@ QUERY_NODES = frozenset(
     ColumnRef A_Star A_Const ParamRef A_Expr BoolExpr FuncCall NamedArgExpr A_Indirection
     A_Indices A_ArrayExpr TypeCast TypeName CollateClause CaseExpr CaseWhen CoalesceExpr
     MinMaxExpr NullTest BooleanTest SubLink RowExpr SQLValueFunction MergeSupportFunc
-    XmlExpr XmlSerialize
+    XmlExpr XmlSerialize CurrentOfExpr
     JsonFormat JsonOutput JsonReturning JsonValueExpr JsonArgument JsonBehavior JsonKeyValue
     JsonFuncExpr JsonTable JsonTableColumn JsonTablePathSpec JsonParseExpr JsonScalarExpr
     JsonSerializeExpr JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor
@@ -137,7 +137,8 @@ def restricts(condition: Any) -> bool:
             stack.append(("join", (inner.boolop, len(inner.args))))
             stack.extend(("test", part) for part in inner.args)
         else:
-            answers.append(inner is not None and _looks_at_column(inner))
+            row = inner is not None and name_of(inner) == "CurrentOfExpr"
+            answers.append(row or (inner is not None and _looks_at_column(inner)))
     return answers[0]
 
 

@@ -49,7 +49,7 @@ class Written:
     type, or that of text where the statement does not use it. ``near``: where the rows that it
     changes should be. ``restarts``: sets sequences anew. ``alters``: the kinds of change
     that an ALTER TABLE makes, in the grammar's words. ``code``: the text of a DO; ``calls``: the
-    procedure of a CALL.
+    procedure of a CALL. ``cursor``: what a cursor of the same text reads, and may lock meanwhile.
     """
 
     sql: str
@@ -69,6 +69,7 @@ class Written:
     near: Near | None = None
     code: str | None = None
     calls: Named | None = None
+    cursor: bool = False
 
     @property
     def schema_change(self) -> bool:

@@ -40,8 +40,8 @@ def _journal(db: apsw.Connection, *, apply: bool) -> Piece:
         id="journal-mode",
         gives="rollback journals, which can be kept, put the whole file back",
         statements=(statement,),
-        without="In write-ahead mode a change of the schema, and a call over the row budget, keeps a "
-        "copy of the whole file; in any other mode it is refused.",
+        without="In write-ahead mode a change of the schema, and a call over the row budget, "
+        "keeps a copy of the whole file; in any other mode it is refused.",
         state=state,
         detail=None if state in ("there", "applied") else detail,
     )
