@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures import mariadb_server as mariadb
 from tests.fixtures.mariadb_server import MariadbServer
-from tests.fixtures.options import size
+from tests.fixtures.options import campaign, size
 from tests.fixtures.postgres_server import PostgresServer, unavailable
 
 # How long an example takes says more of the machine than of what is tested.
@@ -19,6 +19,12 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if campaign():
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(scope="session")
