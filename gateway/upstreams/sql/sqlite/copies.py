@@ -7,8 +7,9 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -18,7 +19,6 @@ from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
 from gateway.upstreams.sql.sqlite.pages import sync_folder
 
-_ROWS = 1_000
 # What moves on by itself, and is nobody's data.
 _ASIDE = (RECEIPTS, "sqlite_schema", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4")
 _PLAIN = 2  # the last form of ``marshal`` that writes equal values alike
@@ -36,14 +36,13 @@ def keep(
         return unavailable(why)
     path = journals.copy(call)
     try:
-        clone(peek, path)
-        sync_folder(path.parent)
+        seal = clone(peek, path)
     except (apsw.Error, OSError) as error:
         path.unlink(missing_ok=True)
         return unavailable(f"no copy of it can be made ({error})")
     # A full-text index writes what it holds back when a savepoint comes, at the latest at COMMIT.
     db.execute("SAVEPOINT holdfast_flush; RELEASE holdfast_flush")
-    return Kept(path=path, counter=0, after=digest(db))
+    return Kept(path=path, counter=0, after=digest(db), seal=seal)
 
 
 def size_of(db: apsw.Connection) -> int:
@@ -51,8 +50,9 @@ def size_of(db: apsw.Connection) -> int:
     return int(str(db.pragma("page_count"))) * int(str(db.pragma("page_size")))
 
 
-def clone(source: apsw.Connection, path: Path) -> None:
-    """Makes ``path`` a database with what ``source`` sees. Raises ``apsw.Error``, ``OSError``."""
+def clone(source: apsw.Connection, path: Path) -> str:
+    """Makes ``path`` a database with what ``source`` sees, durable when this returns, and gives its
+    ``sealed``. Raises ``apsw.Error``, ``OSError``."""
     path.unlink(missing_ok=True)
     target = apsw.Connection(str(path))
     try:
@@ -65,6 +65,14 @@ def clone(source: apsw.Connection, path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    sync_folder(path.parent)
+    return sealed(path)
+
+
+def sealed(path: Path) -> str:
+    """SHA-256 of the file's bytes. Raises ``OSError``."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(db: apsw.Connection) -> str:
@@ -85,12 +93,12 @@ def digest(db: apsw.Connection) -> str:
     for name, keyed in tables:
         if name not in _ASIDE:
             found.update(marshal.dumps(name, _PLAIN))
-            for rows in _rows(db, str(name), bool(keyed)):
-                found.update(marshal.dumps(rows, _PLAIN))
+            for row in _rows(db, str(name), bool(keyed)):
+                found.update(marshal.dumps(row, _PLAIN))
     return found.hexdigest()
 
 
-def _rows(db: apsw.Connection, table: str, keyed: bool) -> Iterator[list[tuple[object, ...]]]:
+def _rows(db: apsw.Connection, table: str, keyed: bool) -> Iterable[Any]:
     listed = db.execute(
         "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden = 0 ORDER BY cid", (table,)
     ).fetchall()
@@ -101,16 +109,4 @@ def _rows(db: apsw.Connection, table: str, keyed: bool) -> Iterator[list[tuple[o
         # Texts need not be valid; as bytes they are told from blobs by their type.
         wanted.append(f"iif(typeof({column}) = 'text', CAST({column} AS BLOB), {column})")
         wanted.append(f"typeof({column}) = 'text'")
-    yield from _parts(
-        db.execute(f"SELECT {', '.join(wanted)} FROM main.{quoted(table)} NOT INDEXED")
-    )
-
-
-def _parts(cursor: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    part: list[tuple[object, ...]] = []
-    for row in cursor:
-        part.append(row)
-        if len(part) >= _ROWS:
-            yield part
-            part = []
-    yield part
+    return db.execute(f"SELECT {', '.join(wanted)} FROM main.{quoted(table)} NOT INDEXED")

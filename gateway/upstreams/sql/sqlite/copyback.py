@@ -24,7 +24,7 @@ from gateway.upstreams.sql.sqlite.connections import explained
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.images import FORMAT
 from gateway.upstreams.sql.sqlite.journal import Kept
-from gateway.upstreams.sql.sqlite.transaction import Desk
+from gateway.upstreams.sql.sqlite.transaction import Desk, sequence
 
 
 class CopyBack:
@@ -59,7 +59,8 @@ class CopyBack:
         try:
             self._desk.db.execute("BEGIN IMMEDIATE")
             self._version = _version(self._desk.peek)
-            copies.clone(self._desk.peek, self._redo.path)
+            seal = copies.clone(self._desk.peek, self._redo.path)
+            self._redo = replace(self._redo, seal=seal)
             shutil.copyfile(self._redo.path, self._scratch)
             steps = [self._step(call, undo, watch) for call, undo in self._undos]
             if self._on_conflict is OnConflict.ABORT and any(s.state != "reverted" for s in steps):
@@ -101,7 +102,13 @@ class CopyBack:
                 "change.",
                 conflicts=(self._conflict(kept.after, now),),
             )
-        shutil.copyfile(kept.path, self._scratch)
+        # What is not proven never takes the place of what the other calls are worked out on.
+        fresh = Path(f"{self._scratch}-new")
+        shutil.copyfile(kept.path, fresh)
+        if copies.sealed(fresh) != kept.seal:
+            detail = "Its copy is not what it was when it was made."
+            return replace(step, reason="revert.not_revertible", detail=detail)
+        fresh.replace(self._scratch)
         return replace(step, state="reverted", restored=pages)
 
     def _conflict(self, wanted: str, now: str) -> Conflict:
@@ -126,12 +133,20 @@ class CopyBack:
             db.close()
 
     def _finish(self) -> None:
-        """Receipts are of calls that happened, whatever became of them since."""
-        known = self._desk.peek.execute(f"SELECT call, at FROM {RECEIPTS}").fetchall()
+        """Receipts are of calls that happened, whatever became of them since; and a number that an
+        AUTOINCREMENT gave out is not given out again."""
+        peek = self._desk.peek
+        known = peek.execute(f"SELECT call, at FROM {RECEIPTS}").fetchall()
+        counters = sequence(peek)
         with self._opened() as db:
             with db:
                 db.executemany(f"INSERT OR REPLACE INTO {RECEIPTS} VALUES(?, ?)", known)
                 receipts.write(db, self._call, self._at)
+                for name in sequence(db).keys() & counters.keys():
+                    db.execute(
+                        "UPDATE main.sqlite_sequence SET seq = max(seq, ?) WHERE name = ?",
+                        (counters[name], name),
+                    )
             self._redo = replace(self._redo, after=copies.digest(db))
 
     def capture(self) -> Captured:
@@ -173,7 +188,7 @@ class CopyBack:
     def close(self) -> None:
         if self._desk.db.in_transaction:
             self._desk.db.execute("ROLLBACK")
-        for suffix in ("", "-journal", "-wal", "-shm"):
+        for suffix in ("", "-new", "-journal", "-wal", "-shm"):
             Path(f"{self._scratch}{suffix}").unlink(missing_ok=True)
         if not self._done:
             self._redo.discard()

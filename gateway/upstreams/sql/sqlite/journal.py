@@ -25,15 +25,17 @@ _CHAIN = 1_000  # calls with row images whose journals are kept for the sake of 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """``counter``: the file's change counter once the transaction is committed. ``after``, where
-    this is no journal but a copy: the digest of what the database then says."""
+    this is no journal but a copy: the digest of what the database then says; ``seal``: the copy's
+    own SHA-256."""
 
     path: Path
     counter: int
     after: str = ""
+    seal: str = ""
 
     def as_json(self) -> dict[str, Json]:
         told: dict[str, Json] = {"name": self.path.name, "counter": self.counter}
-        return {**told, "after": self.after} if self.after else told
+        return {**told, "after": self.after, "seal": self.seal} if self.after else told
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -160,8 +162,12 @@ class Journals:
         name = str(told.get("name", ""))
         if not _NAME.fullmatch(name) or "counter" not in told:
             return None
-        after = str(told.get("after", ""))
-        return Kept(path=self.folder / name, counter=int(told["counter"]), after=after)
+        return Kept(
+            path=self.folder / name,
+            counter=int(told["counter"]),
+            after=str(told.get("after", "")),
+            seal=str(told.get("seal", "")),
+        )
 
     def copy(self, call: str) -> Path:
         """Raises ``ValueError`` for a call whose id cannot name a file."""

@@ -79,7 +79,10 @@ class PutBack:
             )
             if stopped or pages is None:
                 return tuple(unwind.left(s) for s in steps) if stopped else tuple(steps)
-            self._prepare(pages, file.now(pages), counter)
+            try:
+                self._prepare(pages, file.now(pages), counter)
+            except JournalDamaged as error:
+                raise UpstreamError(f"The database file cannot be used: {error}.") from error
         self._probe("sqlite.prepared")
         return tuple(steps)
 

@@ -82,7 +82,7 @@ class Transaction:
             spill_from(self._db, self._limits.max_page_bytes if pages else None)
             self._db.execute("BEGIN IMMEDIATE")
             keyed = _without_rowid(self._db)
-            self._sequence = _sequence(self._db)
+            self._sequence = sequence(self._db)
             self._counter = self._desk.journals.counter()
             self._spilled = spilled(self._db)
             # Now, as it may not be possible later.
@@ -205,7 +205,7 @@ class Transaction:
         )
 
     def _counters(self) -> dict[str, Json]:
-        now = _sequence(self._db)
+        now = sequence(self._db)
         return {n: [self._sequence.get(n), s] for n, s in now.items() if self._sequence.get(n) != s}
 
     def commit(self) -> None:
@@ -258,7 +258,7 @@ def _without_rowid(db: apsw.Connection) -> dict[str, Shape]:
     return {shape.name: shape for shape in shapes if shape is not None}
 
 
-def _sequence(db: apsw.Connection) -> dict[str, int]:
+def sequence(db: apsw.Connection) -> dict[str, int]:
     """The AUTOINCREMENT counters. The hook does not see them, and a revert never turns one
     back; they are kept for whoever looks into an undo."""
     if not db.table_exists("main", "sqlite_sequence"):

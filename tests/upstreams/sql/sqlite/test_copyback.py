@@ -150,6 +150,34 @@ async def test_copies_are_erased(tmp_path: Path) -> None:
         assert (steps[0].state, steps[0].reason) == ("failed", "revert.not_revertible")
 
 
+@pytest.mark.parametrize("mode", [OnConflict.ABORT, OnConflict.SKIP, OnConflict.FORCE])
+async def test_a_copy_that_was_changed_since_is_never_put_back(
+    tmp_path: Path, mode: OnConflict
+) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, SCHEMA) as driver:
+        first = await driver.do("UPDATE t SET v = 'x' WHERE k = 1")
+        done = await driver.do("CREATE TABLE made(a)")
+        change(driver.folder / f"{done.call.id}.copy", "DELETE FROM t WHERE k > 5")
+        steps, _ = await driver.revert(done, first, on_conflict=mode)
+        assert (steps[0].state, steps[0].reason) == ("failed", "revert.not_revertible")
+        found = rows_of(path)
+        assert len(found["t"]) == 300
+        assert "made" in found
+
+
+async def test_a_number_that_was_given_out_since_is_not_given_out_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    counted = "CREATE TABLE n(k INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO n VALUES(5);"
+    async with driving(path, counted + SCHEMA) as driver:
+        done = await driver.do("DROP TABLE u")
+        change(path, "INSERT INTO n VALUES(90)", "DELETE FROM n WHERE k = 90")
+        steps, _ = await driver.revert(done)
+        assert [s.state for s in steps] == ["reverted"]
+        change(path, "INSERT INTO n DEFAULT VALUES")
+        assert [row[0] for row in rows_of(path)["n"]] == [5, 91]
+
+
 @pytest.mark.parametrize("demanded", [True, False])
 async def test_the_copy_is_rehearsed(tmp_path: Path, demanded: bool) -> None:
     path = tmp_path / "a.db"

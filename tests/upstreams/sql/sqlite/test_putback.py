@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gateway.errors import UpstreamError
 from gateway.model import Deny, EffectState, OnConflict, Permit, Reversibility
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite.pages import DatabaseFile
@@ -502,6 +503,19 @@ async def test_a_journal_without_the_pages_that_its_call_freed_reaches_only_the_
         steps, _ = await driver.revert(first)
         assert [s.state for s in steps] == ["conflict"]
         assert whole(path) == "ok"
+
+
+async def test_a_list_of_free_pages_that_is_none_stops_the_revert(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    async with driving(path, _BIG, limits=_PAGES) as driver:
+        done = await driver.do("CREATE INDEX t_v ON t(v)")
+        with path.open("r+b") as file:
+            file.seek(32)
+            file.write((1 << 20).to_bytes(4, "big"))
+        damaged = path.read_bytes()
+        with pytest.raises(UpstreamError, match="free pages"):
+            await driver.revert(done)
+        assert path.read_bytes() == damaged
 
 
 async def test_a_file_that_shrinks_by_itself_keeps_rows_and_no_pages(tmp_path: Path) -> None:
