@@ -7,25 +7,19 @@ from gateway.guards.freeze import Windows
 from gateway.guards.limits import Limits
 from gateway.interfaces import Context
 from gateway.model import (
-    EXECUTE,
     Action,
-    ActionClass,
     Allow,
     Approval,
     Call,
     Deny,
-    Effect,
     Freeze,
     Hold,
     Json,
     Obligations,
-    Resource,
-    Reversibility,
     Scope,
-    Surface,
 )
 from gateway.store.memory import MemoryStore
-from tests.fixtures.fakes import FakeClock, FakePolicy, a_call
+from tests.fixtures.fakes import FakeClock, FakePolicy, a_call, code_that_runs
 from tests.fixtures.walks import judges, walks
 
 
@@ -66,17 +60,7 @@ async def test_code_of_users_waits_for_a_person_whatever_policy_says() -> None:
         store=store,
         clock=clock,
     )
-    action = Action(
-        surface=Surface.SQL,
-        tool="box",
-        name=EXECUTE,
-        cls=ActionClass.DESTRUCTIVE,
-        reversibility=Reversibility.EXACT,
-        idempotent=False,
-        digest="d",
-        effects=(Effect(verb=EXECUTE, kind="function", name="public.f", bounded=False),),
-        resource=Resource(type="postgres", id="box", environment="production"),
-    )
+    action = code_that_runs()
     context = await decider.context(a_call())
     assert isinstance(await decider.judge(a_call(), action, context), Hold)
     waiting = Approval(

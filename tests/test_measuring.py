@@ -8,31 +8,14 @@ from gateway.guards.freeze import reach_of
 from gateway.measuring import executes, seen
 from gateway.model import (
     EXECUTE,
-    Action,
-    ActionClass,
     Effect,
     Measured,
-    Resource,
-    Reversibility,
     RowCounts,
-    SqlAction,
-    Surface,
 )
-from tests.fixtures.fakes import a_call
+from tests.fixtures.fakes import a_call, code_that_runs
 
-RUN = Effect(verb=EXECUTE, kind="function", name="public.f", bounded=False)
-ACTION = Action(
-    surface=Surface.SQL,
-    tool="app",
-    name=EXECUTE,
-    cls=ActionClass.DESTRUCTIVE,
-    reversibility=Reversibility.EXACT,
-    idempotent=False,
-    digest="d",
-    effects=(RUN,),
-    resource=Resource(type="postgres", id="app", environment="production"),
-    sql=SqlAction(dialect="postgres", text="SELECT f()", statements=(), params=()),
-)
+ACTION = code_that_runs()
+(RUN,) = ACTION.effects
 MEASURED = Measured(
     tables={
         "public.a": RowCounts(inserted=1, updated=0, deleted=2),

@@ -227,6 +227,24 @@ def test_a_column_that_is_not_to_be_shown_does_not_come_out_of_a_function(
     assert polled["result"]["rows"] == [["[redacted]"]] * 9
 
 
+def test_nor_out_of_a_cursor_or_what_is_prepared(world: World) -> None:
+    before = world.dump()
+    answer = world.sql(
+        "DECLARE c CURSOR FOR SELECT email, lower(email), id FROM customers WHERE id < 3; "
+        "FETCH 1 FROM c; UPDATE customers SET email = 'x' WHERE CURRENT OF c; "
+        "PREPARE p(int) AS UPDATE customers SET email = email || 'y' WHERE id = $1 "
+        "RETURNING email; EXECUTE p(7)"
+    )
+    assert answer.status_code == 200, answer.text
+    assert "example.org" not in answer.text
+    _, fetched, changed, _, executed = answer.json()["results"]
+    assert fetched["rows"] == [["[redacted]", "[redacted]", 1]]
+    assert (changed["affected"], executed["rows"]) == (1, [["[redacted]"]])
+    assert world.dump() != before
+    world.reverted(answer.json()["call"])
+    assert world.dump() == before
+
+
 def test_a_rehearsal_asks_first_as_well(world: World) -> None:
     before = world.dump()
     answer = world.sql("SELECT * FROM close_orders(3)", dry_run=True)
