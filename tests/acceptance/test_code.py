@@ -64,6 +64,9 @@ CREATE FUNCTION note(text) RETURNS int LANGUAGE sql AS
 CREATE FUNCTION mails() RETURNS SETOF text LANGUAGE sql AS 'SELECT email FROM customers';
 CREATE FUNCTION mails_too(int) RETURNS TABLE (lowest text) LANGUAGE plpgsql AS $$ BEGIN
   RETURN QUERY EXECUTE 'SELECT email FROM customers'; END $$;
+CREATE FUNCTION another(how text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+  UPDATE orders SET total = 0 WHERE id = 9;
+  EXECUTE 'SET ' || 'RO' || 'LE code_other'; EXECUTE how; RETURN current_user; END $$;
 CREATE PROCEDURE renew(INOUT of int, to_ numeric) LANGUAGE plpgsql AS $$ BEGIN
   UPDATE orders SET total = to_ WHERE customer = of; of := of + 1; END $$;
 """
@@ -126,7 +129,9 @@ def world(
     database = postgres_server.create_database()
     with psycopg.connect(postgres_server.url(database), autocommit=True) as connection:
         connection.execute(SETUP)
-        connection.execute("CREATE ROLE code_agent LOGIN")
+        connection.execute("CREATE ROLE code_agent LOGIN; CREATE ROLE code_other")
+        connection.execute("GRANT code_other TO code_agent")
+        connection.execute("GRANT ALL ON orders TO code_other")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO code_agent")
         connection.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO code_agent")
     (home / "config.yaml").write_text(CONFIG.format(home=home))
@@ -243,6 +248,19 @@ def test_nor_out_of_a_cursor_or_what_is_prepared(world: World) -> None:
     assert world.dump() != before
     world.reverted(answer.json()["call"])
     assert world.dump() == before
+
+
+def test_what_it_did_to_its_session_ends_with_the_call(world: World) -> None:
+    settings = "SELECT current_user, current_setting('DateStyle'), current_setting('search_path')"
+    here = world.sql(settings).json()["rows"]
+    before = world.dump()
+    for how in ("SET DateStyle = 'SQL, DMY'", "SET search_path = pg_catalog", "SELECT 1"):
+        done = world.agreed("SELECT another($1)", params=[how])
+        assert done["effect"] == "applied", done
+        assert {world.sql(settings).json()["rows"][0][0] for _ in range(4)} == {"code_agent"}
+        assert all(world.sql(settings).json()["rows"] == here for _ in range(4))
+        world.reverted(done["call"])
+        assert world.dump() == before
 
 
 def test_a_rehearsal_asks_first_as_well(world: World) -> None:
