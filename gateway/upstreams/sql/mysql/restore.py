@@ -33,6 +33,7 @@ _TAKEN = frozenset({1062, 1586})
 # What the server may say of a row that it does not take; everything else ends the revert.
 _UNFIT = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1364, 4025, 1416, 3140, 1690})
 _AT_ONCE = 1000
+_AROUND = 8  # bytes that a value takes beside its own, as NULL or between others
 
 
 @dataclass(slots=True)
@@ -121,7 +122,8 @@ def _parts(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
     part: list[Item] = []
     size = 0
     for item in items:
-        more = sum(len(cell) for cell in item.target or () if cell is not None)
+        row = item.target or ()
+        more = sum(len(cell) for cell in row if cell is not None) + _AROUND * len(row)
         if part and (len(part) >= _AT_ONCE or size + more > most):
             yield part
             part, size = [], 0

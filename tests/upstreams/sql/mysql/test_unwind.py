@@ -273,6 +273,22 @@ async def test_no_statement_of_a_revert_is_longer_than_the_server_takes(
     await case.close()
 
 
+async def test_rows_of_many_columns_without_a_value_fit_as_well(
+    small_packets: None, mariadb_server: MariadbServer, case_database: str
+) -> None:
+    case = Case(mariadb_server, case_database)
+    columns = ", ".join(f"c{n} int" for n in range(400))
+    case.setup(
+        f"CREATE TABLE t(id int PRIMARY KEY, {columns})",
+        "INSERT INTO t (id) SELECT seq FROM seq_1_to_1000",
+    )
+    before = case.dump()
+    done = await case.call("DELETE FROM t")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+    await case.close()
+
+
 async def test_a_row_that_could_not_be_written_again_is_left_alone(
     small_packets: None, mariadb_server: MariadbServer, case_database: str
 ) -> None:
