@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 CONFIG ?= config.example.yaml
-JOBS ?= 2
+# Half of what the tests do is waiting: for disks, servers and processes.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench lock schema format clients clean

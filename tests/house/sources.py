@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,15 @@ class Source:
 
 
 def source(path: str, text: str) -> Source:
-    return Source(path, text, ast.parse(text, path))
+    # A collection in the midst of a parse lets other code run. If that parses, too, Python 3.11
+    # takes its depth for a fault of its own (python/cpython#106905).
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return Source(path, text, ast.parse(text, path))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @cache
