@@ -1,6 +1,8 @@
 """After ``T; W; revert(T)`` the database is that of ``W`` alone, or the revert refused, named what
 conflicts and changed nothing: random chains of an agent's statements and writes of others, over
-keys of all kinds, cascades, triggers and rows that only differ in what a collation ignores.
+keys of all kinds, cascades, triggers and rows that only differ in what a collation ignores. A call
+of more rows than are held at once goes part by part: here that is more than one, two, or a great
+many.
 
 ``HOLDFAST_CASES`` chains (500 by default).
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamError
+from gateway.upstreams.sql.mysql import images, unwind
+from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.images import Summary
+from gateway.upstreams.sql.mysql.keeping import Keeper, Kept
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.sweep import Sweep
+from gateway.upstreams.sql.mysql.triggers import Way
 from tests.fixtures.mariadb_case import Case, Dump, Refused
 from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
@@ -36,11 +45,13 @@ SCHEMA = (
     "cb INT, d INT DEFAULT 3, twice INT AS (d * 2) STORED, "
     "CONSTRAINT sc FOREIGN KEY (ck, cb) REFERENCES c (k, b) ON DELETE SET NULL)",
     "CREATE TABLE loose (a VARCHAR(20) COLLATE utf8mb4_general_ci, n FLOAT, x BLOB)",
+    "CREATE TABLE plain (k VARCHAR(9) COLLATE utf8mb4_general_ci, b INT, v VARCHAR(20), "
+    "u INT UNIQUE, PRIMARY KEY (k, b))",
     "CREATE TABLE audit (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(40))",
     "CREATE TRIGGER ld AFTER DELETE ON loose FOR EACH ROW INSERT INTO audit (what) VALUES (OLD.a)",
     "CREATE TRIGGER lu BEFORE UPDATE ON s FOR EACH ROW INSERT INTO audit (what) VALUES ('s')",
 )
-TABLES = ("s", "c", "p", "loose", "audit")
+TABLES = ("s", "c", "p", "loose", "audit", "plain")
 ROWS = (
     "INSERT INTO p VALUES (1, 'a', 0.1, 'x'), (2, 'A ', 1e300, 'y'), (3, NULL, -0.5, NULL), "
     "(4, 'ä', 0, 'z')",
@@ -48,6 +59,8 @@ ROWS = (
     "INSERT INTO s (id, ck, cb) VALUES (1, 'q', 1), (2, 'q', 2), (3, 'r', 1), (4, NULL, 5)",
     "INSERT INTO loose VALUES ('a', 0.1, X'00'), ('a', 0.1, X'00'), ('A', 0.1, NULL), "
     "(NULL, NULL, '')",
+    "INSERT INTO plain VALUES ('q', 1, 'a', 1), ('q', 2, NULL, 2), ('r', 1, 'b', 3), "
+    "('r', 2, '', 4), ('t', 5, 'c', NULL)",
 )
 
 number = st.integers(1, 6)
@@ -88,6 +101,17 @@ statement = st.one_of(
     shaped("DELETE FROM loose WHERE a = {w} LIMIT 1", w=word),
     shaped("INSERT INTO loose VALUES ({w}, {m}, X'FF')", w=word, m=amount),
     shaped("INSERT INTO loose SELECT * FROM loose WHERE n = {m}", m=amount),
+    shaped("UPDATE plain SET v = {w} WHERE b {o} {i}", w=word, o=compare, i=number),
+    shaped("UPDATE plain SET u = u + {j} ORDER BY u DESC", j=number),
+    shaped("UPDATE plain SET u = u - {j} ORDER BY u", j=number),
+    shaped("UPDATE plain SET u = NULL, b = b + {i} WHERE k = {k}", k=name, i=number),
+    shaped("UPDATE plain SET k = UPPER(k), v = {w} WHERE b {o} {i}", w=word, o=compare, i=number),
+    shaped("UPDATE plain SET b = 3 - b WHERE k = {k} LIMIT {i}", k=name, i=number),
+    shaped("DELETE FROM plain WHERE b {o} {i}", o=compare, i=number),
+    shaped("DELETE FROM plain WHERE v IS NOT NULL ORDER BY k, b LIMIT {i}", i=number),
+    shaped("INSERT INTO plain VALUES ({k}, {i}, {w}, NULL), ({k}, {j}, {w}, {j})", k=name, w=word,
+           i=number, j=st.integers(7, 9)),
+    shaped("INSERT INTO plain SELECT k, b + {j}, v, NULL FROM plain", j=st.integers(5, 9)),
     shaped("DELETE FROM loose; UPDATE p SET a = {w}; INSERT INTO c (k, b) VALUES ('new', {i})",
            w=word, i=number),
 )  # fmt: skip
@@ -124,6 +148,28 @@ async def _opened(server: MariadbServer, database: str) -> AsyncIterator[Case]:
         yield case
     finally:
         await case.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_parts() -> Iterator[None]:
+    """Counts the calls and reverts that went part by part to their end."""
+    swept, taken_back, part = Keeper.swept, unwind.bulk, images.PART
+
+    def one(keeper: Keeper, sweep: Sweep, packet: int) -> Summary | None:
+        found = swept(keeper, sweep, packet)
+        SEEN["swept"] += found is not None
+        return found
+
+    def other(session: Session, kept: Kept, ways: Mapping[Name, Way]) -> int | None:
+        count = taken_back(session, kept, ways)
+        SEEN["bulk" if count is not None else "not in bulk"] += 1
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "swept", one)
+        patch.setattr(unwind, "bulk", other)
+        yield
+    images.PART = part
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +218,13 @@ def _rows(dump: Dump) -> dict[str, object]:
 @given(
     agent=st.lists(statement, min_size=1, max_size=4),
     others=st.lists(statement, max_size=2),
+    part=st.sampled_from([1, 2, images.PART]),
 )
 def test_taking_back_leaves_what_others_did_or_changes_nothing(
-    world: World, agent: list[str], others: list[str]
+    world: World, agent: list[str], others: list[str], part: int
 ) -> None:
     case = world.case
+    images.PART = part
     world.reset()
     before = case.dump()
     undos = world.loop.run_until_complete(_agent(case, agent))
@@ -210,5 +258,7 @@ def test_the_chains_met_what_they_were_made_for() -> None:
         pytest.skip("runs after the chains")
     assert SEEN["reverted"] > CASES / 4
     assert SEEN["conflict"] > 0
-    told = {"reverted", "conflict", "upstream.failed", "undo.unavailable"}
+    in_parts = {"swept", "bulk", "not in bulk"}
+    assert all(SEEN[name] > 0 for name in in_parts)
+    told = {*in_parts, "reverted", "conflict", "upstream.failed", "undo.unavailable"}
     assert {name for name in SEEN if not name.startswith("others")} <= told

@@ -4,7 +4,7 @@ back."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import pymysql
@@ -22,20 +22,26 @@ from gateway.model import (
     Redaction,
     Reversibility,
     RowCounts,
-    Spooled,
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.masking import Mask
-from gateway.upstreams.sql.mysql import catalog, receipts, rows
-from gateway.upstreams.sql.mysql.capture import Capture, Ranged, measured, sizes
+from gateway.upstreams.sql.mysql import catalog, images, receipts, rows
+from gateway.upstreams.sql.mysql.capture import Capture, Ranged, TooMany, measured, sizes
 from gateway.upstreams.sql.mysql.catalog import Name, Trigger
 from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.counters import Handled, handled
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.functions import UNSTABLE
 from gateway.upstreams.sql.mysql.grammar import Ref, Written
-from gateway.upstreams.sql.mysql.images import KIND, RowTooLong, TableImage, manifest, pack, unpack
+from gateway.upstreams.sql.mysql.images import (
+    KIND,
+    RowTooLong,
+    Summary,
+    TableImage,
+    manifest,
+)
+from gateway.upstreams.sql.mysql.keeping import Keeper, Kept, refusal
 from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
@@ -43,6 +49,7 @@ from gateway.upstreams.sql.mysql.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.mysql.results import origins, render
 from gateway.upstreams.sql.mysql.session import Session, TooMuch
 from gateway.upstreams.sql.mysql.streams import Reply
+from gateway.upstreams.sql.mysql.sweep import Sweep, sweepable
 from gateway.upstreams.sql.mysql.triggers import firing
 from gateway.upstreams.sql.rehearsed import cannot, inexact
 
@@ -74,11 +81,11 @@ class MariadbAttempt:
         self._call = call
         self._statements = statements
         self._around = around
-        self._images: tuple[TableImage, ...] | Deny = ()
+        self._images: tuple[TableImage, ...] | Deny | Summary = ()
         self._triggers: Sequence[Trigger] = ()
         self._undo: Undo | None = None
         self._result: dict[str, Json] = {}
-        self._spools = ExitStack()
+        self._keeper = Keeper(around.spooler, around.limits.max_capture_bytes)
         self._mask = Mask()
 
     def redact(self, redaction: Redaction, *, exposed: bool) -> None:
@@ -87,7 +94,7 @@ class MariadbAttempt:
 
     def close(self) -> None:
         """Gives up images that no permit was asked for."""
-        self._spools.close()
+        self._keeper.close()
 
     async def read(self) -> Outcome:
         """Runs in a session that cannot write, and ends with ROLLBACK."""
@@ -175,45 +182,53 @@ class MariadbAttempt:
                 f"{self._around.limits.max_capture_rows} (snapshots.max_rows).",
             )
             return Measured(tables={self._spoken(): _counts(done)})
-        capture = Capture(own, peer, limits=self._around.limits, written=1)
-        found = capture.take(ran.reach, self._ranged(ran, ran.reach))
+        found = self._imaged(own, peer, ran)
         self._images = found
-        if not isinstance(found, Deny):
-            self._images = firing(peer, found, ran.reach.triggers) or found
-            return measured(found, sizes(peer, found))
-        return Measured(tables={self._spoken(): _counts(done)})
+        if isinstance(found, Deny):
+            return Measured(tables={self._spoken(): _counts(done)})
+        summaries = _summaries(found)
+        self._images = firing(peer, summaries, ran.reach.triggers) or found
+        return measured(summaries, sizes(peer, summaries))
+
+    def _imaged(
+        self, own: Session, peer: Session, ran: _Ran
+    ) -> tuple[TableImage, ...] | Summary | Deny:
+        limits, ranged = self._around.limits, self._ranged(ran, ran.reach)
+        large = ran.after.since(ran.before).total > images.PART
+        if large and ranged is not None and sweepable(ran.reach, ranged):
+            sweep = Sweep(own, peer, ranged, most=limits.max_capture_rows)
+            try:
+                swept = self._keeper.swept(sweep, own.packet)
+            except (SpoolFull, RowTooLong) as error:
+                return refusal(error)
+            except TooMany as error:
+                return Deny(reason="undo.unavailable", detail=str(error))
+            if swept is not None:
+                return swept
+        return Capture(own, peer, limits=limits, written=1).take(ran.reach, ranged)
 
     async def capture(self) -> Captured | Deny:
         """See ``Attempt.capture``. Raises ``SnapshotFailed``."""
-        images = self._images
-        if isinstance(images, Deny):
-            return images
+        found = self._images
+        if isinstance(found, Deny):
+            return found
         try:
-            spooled = await self._lent.do(lambda session: self._spool(images, session.packet))
-        except SpoolFull:
-            return Deny(
-                reason="snapshot.failed",
-                detail="The images are larger than snapshots.max_bytes allows.",
-            )
-        except RowTooLong as error:
-            return Deny(reason="undo.unavailable", detail=str(error))
+            if isinstance(found, Summary):
+                spooled = await self._lent.do(lambda _: self._keeper.finish())
+            else:
+                spooled = await self._lent.do(lambda s: self._keeper.written(found, s.packet))
+        except (SpoolFull, RowTooLong) as error:
+            return refusal(error)
         self._around.probe("mysql.captured")
         undo = Undo(
             upstream=self._around.source,
             kind=KIND,
             reversibility=Reversibility.EXACT,
-            manifest=manifest(images),
+            manifest=manifest(_summaries(found)),
             spooled=spooled,
         )
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
-
-    def _spool(self, images: Sequence[TableImage], packet: int) -> Spooled:
-        most = self._around.limits.max_capture_bytes
-        spool = self._spools.enter_context(self._around.spooler.spool(most=most))
-        for piece in pack(images, packet):
-            spool.write(piece)
-        return spool.finish()
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:
         """See ``Rehearsing``."""
@@ -222,8 +237,7 @@ class MariadbAttempt:
 
         def work(own: Session, peer: Session) -> str | None:
             peer.run(rows.EXACT)
-            images = unpack(undo, self._around.spooler.read(undo))
-            return rehearse(own, peer, images, self._triggers)
+            return rehearse(own, peer, Kept(undo, self._around.spooler), self._triggers)
 
         try:
             async with self._around.peers() as peer:
@@ -330,6 +344,10 @@ def _unstable(written: Written) -> bool:
         token.kind == "word" and (token.text.lower() in UNSTABLE or token.text.startswith("@@"))
         for token in written.text.tokens
     )
+
+
+def _summaries(found: tuple[TableImage, ...] | Summary) -> list[Summary]:
+    return [found] if isinstance(found, Summary) else [image.summary() for image in found]
 
 
 def _counts(done: Handled) -> RowCounts:

@@ -24,7 +24,7 @@ from gateway.upstreams.sql.mysql.closure import Closure
 from gateway.upstreams.sql.mysql.counters import Handled, rows_modified
 from gateway.upstreams.sql.mysql.failures import lost
 from gateway.upstreams.sql.mysql.grammar import Single
-from gateway.upstreams.sql.mysql.images import TableImage, paired
+from gateway.upstreams.sql.mysql.images import Summary, TableImage, paired
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
@@ -63,8 +63,14 @@ class _Found:
         self.after = {rows.key_of(self.table, row): row for row in found}
 
 
-class _TooMany(Exception):
-    pass
+class TooMany(Exception):
+    """More rows would have to be looked at than may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"What this may have changed cannot be compared within {most} rows "
+            "(snapshots.max_rows). A condition on the primary key needs less."
+        )
 
 
 class Capture:
@@ -82,12 +88,8 @@ class Capture:
         try:
             found = self._tried(reach, ranged) if ranged is not None else None
             images = found if found is not None else self._whole(reach)
-        except _TooMany:
-            return Deny(
-                reason="undo.unavailable",
-                detail=f"What this may have changed cannot be compared within {self._most} rows "
-                "(snapshots.max_rows). A condition on the primary key needs less.",
-            )
+        except TooMany as error:
+            return Deny(reason="undo.unavailable", detail=str(error))
         return tuple(image for image in images if image.changes)
 
     # --- by candidates --------------------------------------------------------------------
@@ -105,12 +107,12 @@ class Capture:
         if reach.fired or not all(map(rows.keyed, reach.tables.values())):
             return None
         table = ranged.table
-        condition = _condition(ranged, self._step())
-        if condition is None:
+        where = condition(ranged, numbered(self._own))
+        if where is None:
             return None
         alias = ranged.single.alias or table.name
         columns = rows.selected(rows.stored(table), alias)
-        source = f"FROM {table.quoted} AS {quoted(alias)} WHERE {condition}"
+        source = f"FROM {table.quoted} AS {quoted(alias)} WHERE {where}"
         target = _Found(table)
         target.put_before(self._limited(self._peer, f"SELECT {columns} {source}"))
         lock = _LOCK if ranged.strict else ""
@@ -123,15 +125,12 @@ class Capture:
             keys = list({**target.before, **target.after})
             target.put_before(rows.by_key(self._peer, table, keys))
         image = _image(target)
-        if not _accounted(ranged, image.counts()):
+        if not accounted(ranged, image.summary().counts()):
             return None
         images = {table.at: image}
         if reach.cascades and not self._cascade(reach, images, target):
             return None
         return list(images.values())
-
-    def _step(self) -> int:
-        return int(self._own.rows("SELECT @@auto_increment_increment")[0][0] or 1)
 
     def _cascade(self, reach: Closure, images: dict[Name, TableImage], target: _Found) -> bool:
         """Adds what foreign keys did; false when the engine counted something else. A table may
@@ -189,7 +188,7 @@ class Capture:
             found += part
             if len(found) > self._most:
                 stream.abandon()
-                raise _TooMany
+                raise TooMany(self._most)
         return found
 
     # --- whole ----------------------------------------------------------------------------
@@ -197,10 +196,10 @@ class Capture:
     def _whole(self, reach: Closure) -> list[TableImage]:
         images = [self._compared(table) for _, table in sorted(reach.tables.items())]
         counted = rows_modified(self._own) if reach.fired or reach.cascades else None
-        changed = sum(image.counts().total for image in images)
+        changed = sum(image.summary().counts().total for image in images)
         if counted is not None and counted < changed:
             # The engine saw less than we did: somebody else's rows are among ours.
-            raise _TooMany
+            raise TooMany(self._most)
         return images
 
     def _compared(self, table: Table) -> TableImage:
@@ -234,7 +233,7 @@ class Capture:
             count += len(part)
             if count > self._most:
                 stream.abandon()
-                raise _TooMany
+                raise TooMany(self._most)
             yield from part
 
 
@@ -252,7 +251,7 @@ def _places(table: Table, names: Sequence[str]) -> list[int]:
     return [stored.index(name) for name in names]
 
 
-def _condition(ranged: Ranged, step: int) -> str | None:
+def condition(ranged: Ranged, step: int) -> str | None:
     """What finds all rows that the statement can have touched, and more."""
     single, table = ranged.single, ranged.table
     if ranged.verb != "insert":
@@ -264,6 +263,11 @@ def _condition(ranged: Ranged, step: int) -> str | None:
         last = ranged.first + max(0, ranged.affected - 1) * step
         return f"{quoted(table.counter)} BETWEEN {ranged.first} AND {last}"
     return None
+
+
+def numbered(session: Session) -> int:
+    """How far apart the numbers are that the server gives out."""
+    return int(session.rows("SELECT @@auto_increment_increment")[0][0] or 1)
 
 
 def _given(single: Single, table: Table) -> list[str] | None:
@@ -284,7 +288,7 @@ def _given(single: Single, table: Table) -> list[str] | None:
 _NOT_GIVEN = frozenset({"default", "null", "0", "'0'", '"0"', "''"})
 
 
-def _accounted(ranged: Ranged, seen: RowCounts) -> bool:
+def accounted(ranged: Ranged, seen: RowCounts) -> bool:
     """Whether the images hold exactly the changes that the server counted."""
     counted = ranged.handled
     if ranged.verb != "insert":
@@ -300,37 +304,37 @@ def _accounted(ranged: Ranged, seen: RowCounts) -> bool:
     )
 
 
-def measured(images: Sequence[TableImage], sizes: Mapping[Name, int]) -> Measured:
+def measured(summaries: Sequence[Summary], sizes: Mapping[Name, int]) -> Measured:
     """The extent; ``sizes``: rows of each table before the call, where its share matters."""
     share = 0.0
-    for image in images:
-        counts = image.counts()
+    for one in summaries:
+        counts = one.counts()
         changed = counts.updated + counts.deleted
-        if image.table.at in sizes and changed:
-            share = max(share, min(1.0, changed / max(1, sizes[image.table.at])))
-    return Measured(tables={image.table.resource: image.counts() for image in images}, share=share)
+        if one.table.at in sizes and changed:
+            share = max(share, min(1.0, changed / max(1, sizes[one.table.at])))
+    return Measured(tables={one.table.resource: one.counts() for one in summaries}, share=share)
 
 
 _SHARE_FROM = 10  # a share of a handful of rows says nothing
 _SMALL_SHARE = 50
 
 
-def sizes(peer: Session, images: Sequence[TableImage]) -> dict[Name, int]:
+def sizes(peer: Session, summaries: Sequence[Summary]) -> dict[Name, int]:
     """Rows of the tables before the call: counted where the estimate leaves room for a share that
     matters."""
     found: dict[Name, int] = {}
-    for image in images:
-        counts = image.counts()
+    for one in summaries:
+        counts = one.counts()
         changed = counts.updated + counts.deleted
         if not changed:
             continue
-        estimate = _estimate(peer, image.table)
+        estimate = _estimate(peer, one.table)
         if estimate > changed * _SMALL_SHARE:
-            found[image.table.at] = estimate
+            found[one.table.at] = estimate
             continue
-        exact = int(peer.rows(f"SELECT COUNT(*) FROM {image.table.quoted}")[0][0] or 0)
+        exact = int(peer.rows(f"SELECT COUNT(*) FROM {one.table.quoted}")[0][0] or 0)
         if exact > _SHARE_FROM:
-            found[image.table.at] = exact
+            found[one.table.at] = exact
     return found
 
 

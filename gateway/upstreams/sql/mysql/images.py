@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import ImageDamaged
 from gateway.model import Json, RowCounts, Undo
 from gateway.upstreams.sql.mysql import rows
-from gateway.upstreams.sql.mysql.catalog import Column, Table
+from gateway.upstreams.sql.mysql.catalog import Column, Name, Table
 from gateway.upstreams.sql.mysql.rows import Key
 from gateway.upstreams.sql.mysql.streams import Row
 
 KIND = "mariadb.rows"
 NO_WAY_BACK = "mariadb.irreversible"
 FORMAT = "mariadb-rows-1"
-_MAGIC = b"holdfast mariadb rows 1\n"
+MAGIC = b"holdfast mariadb rows 1\n"
 
 _NULL = 0xFFFFFFFF
 _ABSENT = _NULL.to_bytes(4, "big")
 _BEFORE, _AFTER = 1, 2
 _PIECE = 64 * 1024
+PART = 2000  # rows that are held at once where there may be a great many,
+PART_BYTES = 4 * 1024 * 1024  # and about so many bytes of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,39 @@ class Change:
 
     before: Row | None
     after: Row | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How much of a table changed, without the rows: those that only came, only went, and did
+    both."""
+
+    table: Table
+    came: int = 0
+    went: int = 0
+    both: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.came + self.went + self.both
+
+    def counts(self) -> RowCounts:
+        moved = 0 if rows.keyed(self.table) else min(self.came, self.went)
+        return RowCounts(
+            inserted=self.came - moved, deleted=self.went - moved, updated=self.both + moved
+        )
+
+    def plus(self, other: Summary) -> Summary:
+        return Summary(
+            table=self.table,
+            came=self.came + other.came,
+            went=self.went + other.went,
+            both=self.both + other.both,
+        )
+
+    def turned(self) -> Summary:
+        """Of the way back."""
+        return Summary(table=self.table, came=self.went, went=self.came, both=self.both)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +81,16 @@ class TableImage:
             return None
         return rows.key_of(self.table, row)
 
-    def counts(self) -> RowCounts:
+    def summary(self) -> Summary:
         came = sum(c.before is None for c in self.changes)
         went = sum(c.after is None for c in self.changes)
-        both = 0 if rows.keyed(self.table) else min(came, went)
-        return RowCounts(
-            inserted=came - both,
-            deleted=went - both,
-            updated=len(self.changes) - came - went + both,
-        )
+        both = len(self.changes) - came - went
+        return Summary(table=self.table, came=came, went=went, both=both)
+
+    def turned(self) -> TableImage:
+        """Of the way back."""
+        changes = tuple(Change(c.after, c.before) for c in self.changes)
+        return TableImage(table=self.table, changes=changes)
 
     def shown(self, change: Change) -> dict[str, Json]:
         return {
@@ -79,17 +116,27 @@ def paired(table: Table, before: Iterable[Row], after: Iterable[Row]) -> TableIm
     return TableImage(table=table, changes=tuple(changes))
 
 
-def manifest(images: Sequence[TableImage]) -> dict[str, Json]:
+def summed(images: Iterable[TableImage]) -> tuple[Summary, ...]:
+    """One for each table, in their order."""
+    found: dict[Name, Summary] = {}
+    for image in images:
+        more = image.summary()
+        known = found.get(image.table.at)
+        found[image.table.at] = more if known is None else known.plus(more)
+    return tuple(found.values())
+
+
+def manifest(found: Sequence[Summary]) -> dict[str, Json]:
     """What says how ``pack``'s bytes are to be read."""
     return {
         "format": FORMAT,
         "tables": [
             {
-                "schema": image.table.schema,
-                "name": image.table.name,
-                "fingerprint": image.table.fingerprint,
-                "key": list(image.table.key),
-                "rows": len(image.changes),
+                "schema": one.table.schema,
+                "name": one.table.name,
+                "fingerprint": one.table.fingerprint,
+                "key": list(one.table.key),
+                "rows": one.rows,
                 "columns": [
                     {
                         "name": c.name,
@@ -98,10 +145,10 @@ def manifest(images: Sequence[TableImage]) -> dict[str, Json]:
                         "generated": c.generated,
                         "counter": c.counter,
                     }
-                    for c in image.table.columns
+                    for c in one.table.columns
                 ],
             }
-            for image in images
+            for one in found
         ],
     }
 
@@ -116,28 +163,34 @@ class RowTooLong(Exception):
         )
 
 
-def pack(images: Sequence[TableImage], packet: int) -> Iterator[bytes]:
-    """The bytes of ``images``, piece by piece. Raises ``RowTooLong`` for a row that no
-    statement of ``packet`` bytes could write."""
-    parts: list[bytes] = [_MAGIC]
-    size = 0
+def pack(images: Iterable[TableImage], packet: int) -> Iterator[bytes]:
+    """The bytes of ``images``, piece by piece; those of one table follow each other. Raises
+    ``RowTooLong`` for a row that no statement of ``packet`` bytes could write."""
+    yield MAGIC
     for image in images:
-        most = rows.longest(image.table, packet)
-        for change in image.changes:
-            sides = (_BEFORE if change.before is not None else 0) | (
-                _AFTER if change.after is not None else 0
-            )
-            parts.append(bytes((sides,)))
-            for row in (change.before, change.after):
-                if row is not None:
-                    packed = b"".join([_cell(cell) for cell in row])
-                    if len(packed) > most:
-                        raise RowTooLong(image.table)
-                    parts.append(packed)
-                    size += len(packed)
-            if size > _PIECE or len(parts) > 10_000:
-                yield b"".join(parts)
-                parts, size = [], 0
+        yield from packed(image, packet)
+
+
+def packed(image: TableImage, packet: int) -> Iterator[bytes]:
+    """What follows ``MAGIC``. As ``pack``."""
+    most = rows.longest(image.table, packet)
+    parts: list[bytes] = []
+    size = 0
+    for change in image.changes:
+        sides = (_BEFORE if change.before is not None else 0) | (
+            _AFTER if change.after is not None else 0
+        )
+        parts.append(bytes((sides,)))
+        for row in (change.before, change.after):
+            if row is not None:
+                packed = b"".join([_cell(cell) for cell in row])
+                if len(packed) > most:
+                    raise RowTooLong(image.table)
+                parts.append(packed)
+                size += len(packed)
+        if size > _PIECE or len(parts) > 10_000:
+            yield b"".join(parts)
+            parts, size = [], 0
     yield b"".join(parts)
 
 
@@ -147,21 +200,45 @@ def _cell(cell: bytes | None) -> bytes:
 
 def unpack(undo: Undo, pieces: Iterable[bytes]) -> tuple[TableImage, ...]:
     """Raises ``ImageDamaged`` for a manifest or bytes that ``pack`` did not make."""
+    found = itertools.groupby(parts(undo, pieces), lambda part: part.table)
+    return tuple(
+        TableImage(table=table, changes=tuple(c for part in group for c in part.changes))
+        for table, group in found
+    )
+
+
+def parts(undo: Undo, pieces: Iterable[bytes]) -> Iterator[TableImage]:
+    """As ``unpack``, with no more than a part of a table at a time. What was made of the parts
+    must not be committed before all were taken."""
+    tables = _tables(undo)
+    reader = _Reader(pieces)
+    if reader.take(len(MAGIC)) != MAGIC:
+        raise ImageDamaged("The images of this call cannot be read.")
+    for table, count in tables:
+        changes: list[Change] = []
+        start = reader.loaded
+        for _ in range(count):
+            changes.append(_change(reader, table))
+            if len(changes) >= PART or reader.loaded - start > PART_BYTES:
+                yield TableImage(table=table, changes=tuple(changes))
+                changes, start = [], reader.loaded
+        if changes:
+            yield TableImage(table=table, changes=tuple(changes))
+    reader.end()
+
+
+def size(undo: Undo) -> int:
+    """How many rows the images of a call are of. Raises ``ImageDamaged``."""
+    return sum(count for _, count in _tables(undo))
+
+
+def _tables(undo: Undo) -> list[tuple[Table, int]]:
     if undo.kind != KIND or undo.manifest.get("format") != FORMAT:
         raise ImageDamaged("The images of this call are in a form that is not known here.")
     try:
-        tables = [(_table(entry), int(entry["rows"])) for entry in undo.manifest["tables"]]
+        return [(_table(entry), int(entry["rows"])) for entry in undo.manifest["tables"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ImageDamaged("The manifest of this call's images cannot be read.") from error
-    reader = _Reader(pieces)
-    if reader.take(len(_MAGIC)) != _MAGIC:
-        raise ImageDamaged("The images of this call cannot be read.")
-    found = [
-        TableImage(table=table, changes=tuple(_change(reader, table) for _ in range(count)))
-        for table, count in tables
-    ]
-    reader.end()
-    return tuple(found)
 
 
 def _change(reader: _Reader, table: Table) -> Change:
@@ -204,6 +281,7 @@ class _Reader:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
+        self.loaded = 0
         self._piece = b""
         self._at = 0
 
@@ -218,6 +296,7 @@ class _Reader:
             piece = next(self._pieces, None)
             if piece is None:
                 raise ImageDamaged("The images of this call are not complete.")
+            self.loaded += len(piece)
             self._piece, self._at = piece, min(missing, len(piece))
             parts.append(piece[: self._at])
             missing -= self._at

@@ -3,7 +3,7 @@ that nothing cascades; before it commits, every one that it could have broken is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.catalog import Column, ForeignKey, Name, Table
@@ -17,18 +17,21 @@ _AT_ONCE = 400
 Values = tuple[bytes | None, ...]
 
 
-def leave_out(session: Session, items: Sequence[Item]) -> bool:
-    """Leaves the items alone that broke a reference; whether there was one."""
-    touched = {item.image.table.at: item.image.table for item in items if item.restore}
-    keys = catalog.foreign_keys(session, list(touched))
-    names = {name for key in keys for name in (key.child, key.parent)}
-    tables = catalog.tables(session, sorted(names))
-    found = False
-    for key in keys:
-        child, parent = tables.get(key.child), tables.get(key.parent)
-        if child is not None and parent is not None:
-            found = _check(session, key, child, items) or found
-    return found
+class References:
+    """The foreign keys that leave or reach ``touched`` tables."""
+
+    def __init__(self, session: Session, touched: Iterable[Name]) -> None:
+        self._session = session
+        keys = catalog.foreign_keys(session, list(touched))
+        names = {name for key in keys for name in (key.child, key.parent)}
+        tables = catalog.tables(session, sorted(names))
+        self._keys = [
+            (key, tables[key.child]) for key in keys if key.child in tables and key.parent in tables
+        ]
+
+    def leave_out(self, items: Sequence[Item]) -> bool:
+        """Leaves the items alone that broke a reference; whether there was one."""
+        return any([_check(self._session, key, child, items) for key, child in self._keys])
 
 
 def _check(session: Session, key: ForeignKey, child: Table, items: Sequence[Item]) -> bool:

@@ -9,9 +9,11 @@ import pymysql
 
 from gateway.model import OnConflict
 from gateway.upstreams.sql.mysql import rows
+from gateway.upstreams.sql.mysql.bulk import bulk
 from gateway.upstreams.sql.mysql.catalog import Table, Trigger
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
+from gateway.upstreams.sql.mysql.keeping import Kept
 from gateway.upstreams.sql.mysql.restore import LOOSE, TIGHT, Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
@@ -24,22 +26,25 @@ class CannotRehearse(Exception):
     """The agent's account may not do what the gateway's own may."""
 
 
-def rehearse(
-    own: Session, peer: Session, images: Sequence[TableImage], triggers: Sequence[Trigger]
-) -> str | None:
+def rehearse(own: Session, peer: Session, kept: Kept, triggers: Sequence[Trigger]) -> str | None:
     """How the rows after the way back differ from those before the call; ``None``: not at all.
     ``peer`` reads them as they stand committed. Nothing of this is left in ``own``, in whose open
     transaction the call ran. Blocks."""
-    ways = [way(i, {t.event for t in triggers if t.table == i.table.at}) for i in images]
-    if any(one.fires for one in ways):
+    ways = {
+        one.table.at: way(one, {t.event for t in triggers if t.table == one.table.at})
+        for one in kept.summaries()
+    }
+    if any(one.fires for one in ways.values()):
         raise CannotRehearse("only the gateway's account may go around the triggers of its tables")
     own.run("SAVEPOINT holdfast_rehearsal")
     own.run(LOOSE)
     try:
-        done = restore(own, list(zip(images, ways, strict=True)), OnConflict.ABORT, _heard)
-        if done.conflicts:
-            return _first(done)
-        for image in images:
+        if not kept.large or bulk(own, kept, ways) is None:
+            pairs = [(image, ways[image.table.at]) for image in kept.whole()]
+            done = restore(own, pairs, OnConflict.ABORT, _heard)
+            if done.conflicts:
+                return _first(done)
+        for image in kept.parts():
             if _differs(own, peer, image):
                 return f"rows of {image.table.resource} would not be as they were"
     except pymysql.Error as error:

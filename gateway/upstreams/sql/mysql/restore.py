@@ -11,12 +11,13 @@ from functools import partial
 import pymysql
 
 from gateway.model import LISTED, Conflict, OnConflict
-from gateway.upstreams.sql.mysql import catalog, events, orphans, rows
+from gateway.upstreams.sql.mysql import catalog, events, rows
 from gateway.upstreams.sql.mysql.catalog import Table
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
 from gateway.upstreams.sql.mysql.items import UNDONE, Item, compared, copies, link
 from gateway.upstreams.sql.mysql.literals import quoted
+from gateway.upstreams.sql.mysql.orphans import References
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
 from gateway.upstreams.sql.mysql.triggers import Way
@@ -62,7 +63,7 @@ def restore(
         link(items)
     while True:
         session.run("SAVEPOINT holdfast_restore")
-        if _apply(session, items, ways) and not orphans.leave_out(session, items):
+        if _apply(session, items, ways) and not _orphaned(session, items):
             return _told(items, tell)
         # Somebody's row stands in the way of a restored one: without it, from the start.
         session.run("ROLLBACK TO SAVEPOINT holdfast_restore")
@@ -79,13 +80,19 @@ def _apply(session: Session, items: Sequence[Item], ways: dict[int, Way]) -> boo
             groups.setdefault(id(item.image), []).append(item)
     clean = True
     for number, group in groups.items():
-        _remove(session, group, ways[number])
+        remove(session, group, ways[number])
     for number, group in groups.items():
-        clean = _put(session, group, ways[number]) and clean
-    return clean and all([_verified(session, group) for group in groups.values()])
+        clean = put(session, group, ways[number]) and clean
+    return clean and all([verified(session, group) for group in groups.values()])
 
 
-def _remove(session: Session, group: Sequence[Item], way: Way) -> None:
+def _orphaned(session: Session, items: Sequence[Item]) -> bool:
+    touched = {item.image.table.at for item in items if item.restore}
+    return References(session, touched).leave_out(items)
+
+
+def remove(session: Session, group: Sequence[Item], way: Way) -> None:
+    """Takes away what is in the way of the targets of one table."""
     table = group[0].image.table
     there = [
         item for item in group if item.now is not None and (way.replace or item.target is None)
@@ -103,7 +110,8 @@ def _remove(session: Session, group: Sequence[Item], way: Way) -> None:
         session.run(f"DELETE FROM {table.quoted} WHERE {rows.same_row(table, row)} LIMIT {count}")
 
 
-def _put(session: Session, group: Sequence[Item], way: Way) -> bool:
+def put(session: Session, group: Sequence[Item], way: Way) -> bool:
+    """Puts the targets of one table there; false when one of them could not."""
     coming = [
         item for item in group if item.target is not None and (way.replace or item.now is None)
     ]
@@ -189,7 +197,7 @@ def _update(item: Item) -> str:
     return f"UPDATE {table.quoted} SET {settings} WHERE {at}"
 
 
-def _verified(session: Session, group: Sequence[Item]) -> bool:
+def verified(session: Session, group: Sequence[Item]) -> bool:
     """Reads every restored row again: a value that did not come back as it was is a conflict."""
     table = group[0].image.table
     if not rows.keyed(table):

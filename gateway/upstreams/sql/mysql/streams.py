@@ -38,6 +38,9 @@ class Reply:
     warnings: int
 
 
+_ANY = 1 << 62
+
+
 class Stream:
     """A result that is read while the server still makes it."""
 
@@ -46,13 +49,13 @@ class Stream:
         self._cursor = connection.cursor(pymysql.cursors.SSCursor)
         self._cursor.execute(sql)
 
-    def take(self, count: int) -> Sequence[Row]:
-        """Up to ``count`` rows more; none at the end."""
+    def take(self, count: int, most: int = _ANY) -> Sequence[Row]:
+        """Up to ``count`` rows more, and about ``most`` bytes; none at the end."""
         if not self._cursor._result.field_count:
             return ()
         found: list[Row] = []
         connection = self._cursor._result.connection
-        while connection is not None and len(found) < count:
+        while connection is not None and len(found) < count and most > 0:
             try:
                 payload = _packet(connection)
             except FAILURES:
@@ -65,6 +68,7 @@ class Stream:
                 self.forget()
                 pymysql.err.raise_mysql_exception(payload)
             found.append(_cells(payload))
+            most -= len(payload)
         return found
 
     def _ended(self, payload: bytes) -> None:

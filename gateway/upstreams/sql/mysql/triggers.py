@@ -10,7 +10,7 @@ from gateway.model import Deny
 from gateway.upstreams.sql.mysql import events
 from gateway.upstreams.sql.mysql.catalog import Trigger
 from gateway.upstreams.sql.mysql.events import Layout
-from gateway.upstreams.sql.mysql.images import TableImage
+from gateway.upstreams.sql.mysql.images import Summary
 from gateway.upstreams.sql.mysql.session import Session
 
 
@@ -26,43 +26,39 @@ class Way:
     silent: Layout | None = None
 
 
-def way(image: TableImage, fired: Collection[str]) -> Way:
+def way(of: Summary, fired: Collection[str]) -> Way:
     """``fired``: the events that the table has triggers for."""
     needed: set[str] = set()
-    both = False
-    for change in image.changes:
-        if change.before is None:
-            needed.add("DELETE")
-        elif change.after is None:
-            needed.add("INSERT")
-        else:
-            both = True
+    if of.came:
+        needed.add("DELETE")
+    if of.went:
+        needed.add("INSERT")
     replace = not {"INSERT", "DELETE"} & set(fired)
-    if both:
+    if of.both:
         needed |= {"INSERT", "DELETE"} if replace else {"UPDATE"}
     return Way(replace, frozenset(needed & set(fired)))
 
 
-def unfired(session: Session, image: TableImage, found: Sequence[Trigger]) -> Way:
+def unfired(session: Session, of: Summary, found: Sequence[Trigger]) -> Way:
     """The way that fires nothing, if there is one. ``session``: of the account that goes it;
     ``found``: all triggers of the tables concerned."""
-    chosen = way(image, {t.event for t in found if t.table == image.table.at})
+    chosen = way(of, {t.event for t in found if t.table == of.table.at})
     if not chosen.fires or not events.allowed(session):
         return chosen
-    silent = events.layout(session, image.table)
+    silent = events.layout(session, of.table)
     return chosen if silent is None else Way(replace=True, fires=frozenset(), silent=silent)
 
 
-def firing(session: Session, images: Sequence[TableImage], found: Sequence[Trigger]) -> Deny | None:
+def firing(session: Session, changed: Sequence[Summary], found: Sequence[Trigger]) -> Deny | None:
     """The refusal of a call whose way back would fire triggers. As ``unfired``."""
-    for image in images:
-        own = [t for t in found if t.table == image.table.at]
-        fires = unfired(session, image, found).fires
+    for of in changed:
+        own = [t for t in found if t.table == of.table.at]
+        fires = unfired(session, of, found).fires
         if fires:
             named = ", ".join(sorted(t.name for t in own if t.event in fires))
             return Deny(
                 reason="undo.unavailable",
-                detail=f"Taking this back would fire triggers of {image.table.resource}: {named}. "
+                detail=f"Taking this back would fire triggers of {of.table.resource}: {named}. "
                 "MariaDB cannot switch them off for a session, and this table or the gateway's "
                 "account (BINLOG REPLAY) is not fit for the way around them.",
                 extra={"triggers": sorted(t.name for t in own if t.event in fires)},

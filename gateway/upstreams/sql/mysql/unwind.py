@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pymysql
@@ -25,16 +24,19 @@ from gateway.model import (
 )
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import catalog, receipts, rows
+from gateway.upstreams.sql.mysql.bulk import bulk
+from gateway.upstreams.sql.mysql.catalog import Name
 from gateway.upstreams.sql.mysql.images import (
     FORMAT,
     KIND,
     NO_WAY_BACK,
     RowTooLong,
+    Summary,
     TableImage,
     manifest,
-    pack,
-    unpack,
 )
+from gateway.upstreams.sql.mysql.keeping import Keeper, Kept
+from gateway.upstreams.sql.mysql.keeping import refusal as refusal_of
 from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.ledger import Ledger
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -83,14 +85,15 @@ class MariadbUnwinding:
         self._watch: Watch | None = None
         self._steps: tuple[Step, ...] = ()
         self._ledger = Ledger()
-        self._spools = ExitStack()
+        self._whole: tuple[Kept, Sequence[Summary]] | None = None
+        self._keeper = Keeper(seat.spooler, seat.limits.max_capture_bytes)
 
     def watch(self, watch: Watch) -> None:
         self._watch = watch
 
     def close(self) -> None:
         """Gives up images that no permit was asked for."""
-        self._spools.close()
+        self._keeper.close()
 
     async def run(self) -> tuple[Step, ...]:
         """See ``Unwinding.run``. Raises ``UpstreamError`` when the database fails or a lock is
@@ -123,14 +126,20 @@ class MariadbUnwinding:
             if undo.reversibility is Reversibility.IRREVERSIBLE:
                 why = undo.manifest.get("why", "The call ran without a way back.")
                 raise _Failed("revert.not_revertible", str(why))
-            images = unpack(undo, self._seat.spooler.read(undo))
-            if not images:
+            kept = Kept(undo, self._seat.spooler)
+            summaries = kept.summaries()
+            if not summaries:
                 return step
-            names = ", ".join(image.table.resource for image in images)
+            names = ", ".join(one.table.resource for one in summaries)
             step = replace(step, action=f"restore rows of {names}")
-            ways = _ways(session, images)
-            done = restore(session, list(zip(images, ways, strict=True)), self._mode,
-                           self._tell(call))  # fmt: skip
+            ways = _ways(session, summaries)
+            if kept.large and len(self._undos) == 1:
+                count = bulk(session, kept, ways)
+                if count is not None:
+                    self._whole = (kept, summaries)
+                    return replace(step, restored=count)
+            pairs = [(image, ways[image.table.at]) for image in kept.whole()]
+            done = restore(session, pairs, self._mode, self._tell(call))
         except (_Failed, ImageDamaged) as error:
             session.run("ROLLBACK TO SAVEPOINT holdfast_call")
             return replace(step, state="failed", reason=error.reason, detail=error.detail)
@@ -145,26 +154,35 @@ class MariadbUnwinding:
         return tell
 
     async def capture(self) -> Captured | Deny:
-        images = self._ledger.images()
-        names = [image.table.at for image in images]
-        found = await self._lent.do(lambda session: catalog.triggers(session, names))
-        refusal = await self._lent.do(lambda session: firing(session, images, found))
-        if refusal is not None:
-            return self._once(refusal.detail)
+        images: Iterable[TableImage]
+        if self._whole is not None:
+            kept, taken = self._whole
+            images = (part.turned() for part in kept.parts())
+            summaries = [one.turned() for one in taken]
+        else:
+            images = self._ledger.images()
+            summaries = [image.summary() for image in images]
+
+        def spool(session: Session) -> Spooled | Deny:
+            names = [one.table.at for one in summaries]
+            refusal = firing(session, summaries, catalog.triggers(session, names))
+            return refusal or self._keeper.written(images, session.packet)
+
         try:
-            spooled = await self._lent.do(lambda session: self._spool(images, session.packet))
+            spooled = await self._lent.do(spool)
         except RowTooLong as error:
             return self._once(str(error))
-        except SpoolFull:
-            return Deny(
-                reason="snapshot.failed",
-                detail="The images are larger than snapshots.max_bytes allows.",
-            )
+        except SpoolFull as error:
+            return refusal_of(error)
+        except ImageDamaged as error:
+            return Deny(reason=error.reason, detail=error.detail)
+        if isinstance(spooled, Deny):
+            return self._once(spooled.detail)
         undo = Undo(
             upstream=self._seat.source,
             kind=KIND,
             reversibility=Reversibility.EXACT,
-            manifest=manifest(images),
+            manifest=manifest(summaries),
             spooled=spooled,
         )
         return Captured(undo=undo, receipt=self._call)
@@ -179,13 +197,6 @@ class MariadbUnwinding:
         )
         return Captured(undo=undo, receipt=self._call)
 
-    def _spool(self, images: Sequence[TableImage], packet: int) -> Spooled:
-        most = self._seat.limits.max_capture_bytes
-        spool = self._spools.enter_context(self._seat.spooler.spool(most=most))
-        for piece in pack(images, packet):
-            spool.write(piece)
-        return spool.finish()
-
     async def commit(self, permit: Permit) -> Outcome:
         if permit.call != self._call:
             raise ValueError(f"the permit of {permit.call} does not commit {self._call}")
@@ -196,42 +207,42 @@ class MariadbUnwinding:
         return outcome
 
 
-def _ways(session: Session, images: Sequence[TableImage]) -> list[Way]:
+def _ways(session: Session, summaries: Sequence[Summary]) -> dict[Name, Way]:
     """How each table is put back. Raises ``_Failed`` for one that was altered since, or whose
     triggers would fire."""
-    for image in images:
+    for one in summaries:
         try:
             # Nobody can alter a table that a transaction has touched.
-            session.rows(f"SELECT 1 FROM {quoted(*image.table.at)} LIMIT 1")
+            session.rows(f"SELECT 1 FROM {quoted(*one.table.at)} LIMIT 1")
         except pymysql.ProgrammingError:
-            raise _changed(image) from None
-    found = catalog.tables(session, [image.table.at for image in images])
-    triggers = catalog.triggers(session, [image.table.at for image in images])
-    ways: list[Way] = []
-    for image in images:
-        table = found.get(image.table.at)
-        if table is None or table.fingerprint != image.table.fingerprint:
-            raise _changed(image)
-        chosen = unfired(session, image, triggers)
+            raise _changed(one) from None
+    found = catalog.tables(session, [one.table.at for one in summaries])
+    triggers = catalog.triggers(session, [one.table.at for one in summaries])
+    ways: dict[Name, Way] = {}
+    for one in summaries:
+        table = found.get(one.table.at)
+        if table is None or table.fingerprint != one.table.fingerprint:
+            raise _changed(one)
+        chosen = unfired(session, one, triggers)
         if chosen.fires:
-            own = [t for t in triggers if t.table == image.table.at]
-            raise _firing(image, [t.name for t in own if t.event in chosen.fires])
-        ways.append(chosen)
+            own = [t for t in triggers if t.table == one.table.at]
+            raise _firing(one, [t.name for t in own if t.event in chosen.fires])
+        ways[one.table.at] = chosen
     return ways
 
 
-def _firing(image: TableImage, names: Sequence[str]) -> _Failed:
+def _firing(one: Summary, names: Sequence[str]) -> _Failed:
     return _Failed(
         "revert.not_revertible",
-        f"This would fire triggers of {image.table.resource}: {', '.join(sorted(names))}. MariaDB "
+        f"This would fire triggers of {one.table.resource}: {', '.join(sorted(names))}. MariaDB "
         "cannot switch them off for a session.",
     )
 
 
-def _changed(image: TableImage) -> _Failed:
+def _changed(one: Summary) -> _Failed:
     return _Failed(
         "revert.schema_changed",
-        f"{image.table.resource} is not the table that it was when the call ran.",
+        f"{one.table.resource} is not the table that it was when the call ran.",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,8 +33,8 @@ from gateway.upstreams.sql.mysql.defining import DefinitionAttempt, DefinitionUn
 from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.foreseeing import MixedForesight
 from gateway.upstreams.sql.mysql.grammar import Written
-from gateway.upstreams.sql.mysql.images import unpack
 from gateway.upstreams.sql.mysql.judge import PRELOAD, Judge, Judged, Read, read
+from gateway.upstreams.sql.mysql.keeping import Kept
 from gateway.upstreams.sql.mysql.plans import Wish
 from gateway.upstreams.sql.mysql.pool import Lent, Pool
 from gateway.upstreams.sql.mysql.purging import Purge, purge_of
@@ -359,7 +358,10 @@ class MariadbUpstream:
         return await asyncio.to_thread(self._page, undo, offset, limit)
 
     def _page(self, undo: Undo, offset: int, limit: int) -> list[Mapping[str, Json]]:
-        found = unpack(undo, self._spooler.read(undo))
-        each = ((image, change) for image in found for change in image.changes)
-        page = itertools.islice(each, offset, offset + limit)
-        return [image.shown(change) for image, change in page]
+        found: list[Mapping[str, Json]] = []
+        passed = 0
+        for image in Kept(undo, self._spooler).parts():
+            wanted = image.changes[max(0, offset - passed) : max(0, offset + limit - passed)]
+            found += map(image.shown, wanted)
+            passed += len(image.changes)
+        return found

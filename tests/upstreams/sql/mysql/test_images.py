@@ -43,7 +43,10 @@ PACKET = 1 << 24
 
 def undo(image: TableImage = IMAGE) -> Undo:
     return Undo(
-        upstream="app", kind=KIND, reversibility=Reversibility.EXACT, manifest=manifest([image])
+        upstream="app",
+        kind=KIND,
+        reversibility=Reversibility.EXACT,
+        manifest=manifest([image.summary()]),
     )
 
 
@@ -77,13 +80,13 @@ def test_another_form_is_refused() -> None:
 
 def test_rows_are_paired_by_key() -> None:
     found = paired(table("id"), [(b"1", b"a"), (b"2", b"b")], [(b"2", b"c"), (b"3", b"d")])
-    assert found.counts() == RowCounts(inserted=1, updated=1, deleted=1)
+    assert found.summary().counts() == RowCounts(inserted=1, updated=1, deleted=1)
 
 
 def test_without_a_key_each_side_stands_alone() -> None:
     found = paired(table(), [(b"1", b"a")], [(b"1", b"b")])
     assert len(found.changes) == 2
-    assert found.counts() == RowCounts(updated=1)
+    assert found.summary().counts() == RowCounts(updated=1)
 
 
 def test_a_row_that_no_statement_could_write_again_is_not_kept() -> None:
