@@ -39,6 +39,10 @@ TESTED_ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/upstreams/sql/mysql/test_unwind.py",
         "compares rows inside a revert",
     ),
+    "gateway/upstreams/sql/mysql/keeping.py": (
+        "tests/upstreams/sql/mysql/test_sweep.py",
+        "keeps what was swept, and gives it up",
+    ),
     "gateway/upstreams/sql/mysql/ledger.py": (
         "tests/upstreams/sql/mysql/test_unwind.py",
         "what a revert did is what its redo undoes",

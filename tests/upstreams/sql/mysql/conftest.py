@@ -1,9 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
+from gateway.upstreams.sql.mysql import images, unwind
+from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.images import Summary
+from gateway.upstreams.sql.mysql.keeping import Keeper, Kept
+from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.sweep import Sweep
+from gateway.upstreams.sql.mysql.triggers import Way
 from tests.fixtures.mariadb_case import Case
 from tests.fixtures.mariadb_server import MariadbServer
 
@@ -20,3 +27,25 @@ async def case(mariadb_server: MariadbServer, case_database: str) -> AsyncIterat
     case = Case(mariadb_server, case_database)
     yield case
     await case.close()
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What went part by part, in order, where a part is of two rows."""
+    told: list[str] = []
+    swept, taken_back = Keeper.swept, unwind.bulk
+
+    def one(keeper: Keeper, sweep: Sweep, packet: int) -> Summary | None:
+        found = swept(keeper, sweep, packet)
+        told.append("swept" if found is not None else "not swept")
+        return found
+
+    def other(session: Session, kept: Kept, ways: Mapping[Name, Way]) -> int | None:
+        count = taken_back(session, kept, ways)
+        told.append("bulk" if count is not None else "not in bulk")
+        return count
+
+    monkeypatch.setattr(images, "PART", 2)
+    monkeypatch.setattr(Keeper, "swept", one)
+    monkeypatch.setattr(unwind, "bulk", other)
+    return told
