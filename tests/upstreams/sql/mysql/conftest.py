@@ -49,3 +49,14 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Keeper, "swept", one)
     monkeypatch.setattr(unwind, "bulk", other)
     return told
+
+
+@pytest.fixture
+def small_packets(mariadb_server: MariadbServer) -> Iterator[None]:
+    """A server that takes statements of up to 1 MiB from sessions that are opened now."""
+    with mariadb_server.connect() as root, root.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        [(before,)] = cursor.fetchall()
+        cursor.execute("SET GLOBAL max_allowed_packet = 1048576")
+        yield
+        cursor.execute(f"SET GLOBAL max_allowed_packet = {before}")

@@ -27,7 +27,8 @@ def test_values_of_every_length(door: Door) -> None:
 def test_a_value_longer_than_a_packet(door: Door, mariadb_server: MariadbServer) -> None:
     with mariadb_server.connect() as root, root.cursor() as cursor:
         cursor.execute("SET GLOBAL max_allowed_packet = 67108864")
-    session = door.connect()
+        session = door.connect()
+        cursor.execute("SET GLOBAL max_allowed_packet = DEFAULT")
     size = 0xFFFFFF + 10
     assert [len(c or b"") for c in session.rows(f"SELECT REPEAT('x', {size}), 'y'")[0]] == [size, 1]
     assert session.rows("SELECT 1") == [(b"1",)]

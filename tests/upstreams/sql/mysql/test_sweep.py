@@ -10,6 +10,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import images
 from gateway.upstreams.sql.mysql.streams import Stream
 from tests.fixtures.mariadb_case import Case, Refused
+from tests.fixtures.mariadb_server import MariadbServer
 
 T = (
     "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(9), n INT)",
@@ -109,13 +110,18 @@ async def test_images_that_are_too_large_change_nothing(
     await other.close()
 
 
-async def test_a_row_that_no_statement_could_write_again(case: Case, parts: list[str]) -> None:
-    case.setup(*T, "ALTER TABLE t ADD x LONGBLOB", "UPDATE t SET x = REPEAT('x', 9000000)")
+async def test_a_row_that_no_statement_could_write_again(
+    small_packets: None, mariadb_server: MariadbServer, case_database: str, parts: list[str]
+) -> None:
+    case = Case(mariadb_server, case_database)
+    case.setup(*T, "ALTER TABLE t ADD x LONGBLOB", "UPDATE t SET x = REPEAT('x', 600000)")
     before = case.run("SELECT COUNT(*), SUM(LENGTH(x)) FROM t")
     with pytest.raises(Refused) as refused:
         await case.call("DELETE FROM t")
     assert refused.value.deny.reason == "undo.unavailable"
+    assert "max_allowed_packet" in refused.value.deny.detail
     assert case.run("SELECT COUNT(*), SUM(LENGTH(x)) FROM t") == before
+    await case.close()
 
 
 async def test_a_server_that_goes_away_meanwhile(

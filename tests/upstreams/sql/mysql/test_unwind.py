@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 
@@ -238,17 +237,6 @@ async def test_a_revert_has_a_receipt(case: Case) -> None:
     assert await case.source.happened(planned.call) is EffectState.NONE
     reverted = await case.revert(done.undo)
     assert await case.source.happened(reverted.call) is EffectState.APPLIED
-
-
-@pytest.fixture
-def small_packets(mariadb_server: MariadbServer) -> Iterator[None]:
-    """A server that takes statements of up to 1 MiB from sessions that are opened now."""
-    with mariadb_server.connect() as root, root.cursor() as cursor:
-        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
-        [(before,)] = cursor.fetchall()
-        cursor.execute("SET GLOBAL max_allowed_packet = 1048576")
-        yield
-        cursor.execute(f"SET GLOBAL max_allowed_packet = {before}")
 
 
 @pytest.mark.parametrize("key", ["id int PRIMARY KEY", "id varchar(700) PRIMARY KEY", "id int"])
