@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.model import Conflict, OnConflict
 from gateway.upstreams.sql.merging import merged
 from gateway.upstreams.sql.mysql import rows
-from gateway.upstreams.sql.mysql.catalog import Table
+from gateway.upstreams.sql.mysql.copies import counted
 from gateway.upstreams.sql.mysql.images import Change, TableImage
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
@@ -88,29 +87,19 @@ def _touched(image: TableImage, change: Change, now: Row | None, mode: OnConflic
 
 def _compared_copies(session: Session, image: TableImage) -> list[Item]:
     """Without a key, copies of a row are alike: as many have to be there as the call left."""
-    table = image.table
-    there: Counter[Row] = Counter()
+    left = [change.after for change in image.changes if change.after is not None]
+    there = counted(session, image.table, left, "FOR UPDATE")
     items: list[Item] = []
     for change in image.changes:
         row = change.after
         if row is None:
             items.append(Item(image, change, None, change.before))
-            continue
-        if row not in there:
-            there[row] = copies(session, table, row)
-        if there[row] > 0:
+        elif there[row] > 0:
             there[row] -= 1
             items.append(Item(image, change, row, None))
         else:
             items.append(Item(image, change, None, None, why="missing", restore=False))
     return items
-
-
-def copies(session: Session, table: Table, row: Row) -> int:
-    """How many rows are this one to the byte; they are locked."""
-    columns = rows.selected(rows.stored(table))
-    query = f"SELECT {columns} FROM {table.quoted} WHERE {rows.same_row(table, row)} FOR UPDATE"
-    return sum(found == row for found in session.rows(query))
 
 
 def link(items: Sequence[Item]) -> bool:

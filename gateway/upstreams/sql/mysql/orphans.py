@@ -34,6 +34,19 @@ class References:
         return any([_check(self._session, key, child, items) for key, child in self._keys])
 
 
+def broken(session: Session, key: ForeignKey) -> bool:
+    """Whether the key stands over what it forbids, as it can where foreign keys were off: then it
+    could not be added again. ``session`` is shown both tables."""
+    if key.parent not in catalog.relations(session, [key.parent]):
+        return True
+    wanted = [name.lower() for name in key.references]
+    indexes = catalog.indexes(session, key.parent)
+    if not any([name.lower() for name in index[: len(wanted)]] == wanted for index in indexes):
+        return True
+    child = catalog.tables(session, [key.child])[key.child]
+    return bool(_without_row(session, key, child))
+
+
 def _check(session: Session, key: ForeignKey, child: Table, items: Sequence[Item]) -> bool:
     suspects = list(_suspects(key, items))
     values = list(dict.fromkeys(value for _, value, _ in suspects))
@@ -74,19 +87,28 @@ def _cells(table: Table, names: Sequence[str], row: Row) -> Values:
 
 
 def _without_row(
-    session: Session, key: ForeignKey, child: Table, values: Sequence[Values]
+    session: Session, key: ForeignKey, child: Table, values: Sequence[Values] | None = None
 ) -> set[Values]:
+    """Those of ``values`` that rows of the child have and none of the parent; without them, one
+    of all that there are."""
     columns = [_column(child, name) for name in key.columns]
     names = ", ".join(quoted("c", c.name) for c in columns)
-    listed = ", ".join("(" + ", ".join(map(rows.literal, columns, value)) + ")" for value in values)
     joined = " AND ".join(
         f"{quoted('p', to)} = {quoted('c', of)}"
         for of, to in zip(key.columns, key.references, strict=True)
     )
+    if values is None:
+        meant = " AND ".join(f"{quoted('c', c.name)} IS NOT NULL" for c in columns)
+        end = "LIMIT 1"
+    else:
+        listed = ", ".join(
+            "(" + ", ".join(map(rows.literal, columns, value)) + ")" for value in values
+        )
+        meant, end = f"({names}) IN ({listed})", "LOCK IN SHARE MODE"
     found = session.rows(
         f"SELECT {rows.selected(columns, 'c')} FROM {quoted(*key.child)} AS c "
-        f"WHERE ({names}) IN ({listed}) AND NOT EXISTS "
-        f"(SELECT 1 FROM {quoted(*key.parent)} AS p WHERE {joined}) LOCK IN SHARE MODE"
+        f"WHERE {meant} AND NOT EXISTS "
+        f"(SELECT 1 FROM {quoted(*key.parent)} AS p WHERE {joined}) {end}"
     )
     return set(found)
 

@@ -16,6 +16,7 @@ from gateway.upstreams.sql.mysql.definitions import Definition
 from gateway.upstreams.sql.mysql.difference import rekeyed
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import Move, aside, marked
+from gateway.upstreams.sql.mysql.orphans import broken
 from gateway.upstreams.sql.mysql.session import Session
 
 _SHARE_FROM = 10
@@ -106,6 +107,7 @@ def _tabled(own: Session, peer: Session, wish: Wish, found: Relation) -> tuple[P
         return _altering(own, peer, wish, found, keys, triggers=bool(events))
     _unreferenced(target, keys, definition.verb)
     if definition.verb == "drop":
+        _unbroken(peer, [key for key in keys if key.child == target != key.parent])
         text = catalog.definition(peer, target)
         made = _dropping(target, wish.call, keys, text, triggers=bool(events))
     else:
@@ -194,6 +196,9 @@ def _altering(
 ) -> tuple[Plan, Measured]:
     target, definition = wish.target, wish.definition
     if definition.key is not None:
+        name = definition.key.name.lower()
+        gone = [k for k in keys if k.child == target and k.name.lower() == name]
+        _unbroken(peer, gone if definition.key.dropped else [])
         change = of_key(peer, target, definition, wish.text, keys)
         if change is None:
             raise UpstreamError(
@@ -274,6 +279,16 @@ def _unreferenced(target: Name, keys: Sequence[ForeignKey], verb: str) -> None:
                 "would refuse this as well.",
                 code=1451 if verb == "drop" else 1701,
                 sqlstate="23000" if verb == "drop" else "42000",
+            )
+
+
+def _unbroken(session: Session, keys: Sequence[ForeignKey]) -> None:
+    for key in keys:
+        if broken(session, key):
+            raise _no_way(
+                f"The foreign key {key.name} of {dotted(key.child)} does not hold now: its rows "
+                f"refer to what is not in {dotted(key.parent)}. Once it is gone it could not be "
+                "added again."
             )
 
 

@@ -10,7 +10,8 @@ import pymysql
 from gateway.model import OnConflict
 from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.bulk import bulk
-from gateway.upstreams.sql.mysql.catalog import Table, Trigger
+from gateway.upstreams.sql.mysql.catalog import Trigger
+from gateway.upstreams.sql.mysql.copies import counted
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
 from gateway.upstreams.sql.mysql.keeping import Kept
@@ -73,16 +74,10 @@ def _differs(own: Session, peer: Session, image: TableImage) -> bool:
         keys = [rows.key_of(table, row) for row in _sides(image)]
         mine, theirs = (Counter(rows.by_key(s, table, keys)) for s in (own, peer))
         return mine != theirs
-    distinct = dict.fromkeys(_sides(image))
-    return any(_copies(own, table, r) != _copies(peer, table, r) for r in distinct)
+    mine, theirs = (counted(s, table, _sides(image)) for s in (own, peer))
+    return mine != theirs
 
 
 def _sides(image: TableImage) -> list[Row]:
     both = [row for change in image.changes for row in (change.before, change.after)]
     return [row for row in both if row is not None]
-
-
-def _copies(session: Session, table: Table, row: Row) -> int:
-    columns = rows.selected(rows.stored(table))
-    found = session.rows(f"SELECT {columns} FROM {table.quoted} WHERE {rows.same_row(table, row)}")
-    return sum(one == row for one in found)

@@ -11,11 +11,11 @@ from functools import partial
 import pymysql
 
 from gateway.model import LISTED, Conflict, OnConflict
-from gateway.upstreams.sql.mysql import catalog, events, rows
+from gateway.upstreams.sql.mysql import catalog, copies, events, rows
 from gateway.upstreams.sql.mysql.catalog import Table
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
-from gateway.upstreams.sql.mysql.items import UNDONE, Item, compared, copies, link
+from gateway.upstreams.sql.mysql.items import UNDONE, Item, compared, link
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.orphans import References
 from gateway.upstreams.sql.mysql.session import Session
@@ -106,8 +106,7 @@ def remove(session: Session, group: Sequence[Item], way: Way) -> None:
         for part in rows.chunks(session, keys):
             session.run(f"DELETE FROM {table.quoted} WHERE {rows.among(table, part)}")
         return
-    for row, count in Counter(item.now for item in there if item.now is not None).items():
-        session.run(f"DELETE FROM {table.quoted} WHERE {rows.same_row(table, row)} LIMIT {count}")
+    copies.remove(session, table, Counter(item.now for item in there if item.now is not None))
 
 
 def put(session: Session, group: Sequence[Item], way: Way) -> bool:
@@ -214,14 +213,12 @@ def verified(session: Session, group: Sequence[Item]) -> bool:
 
 def _verified_copies(session: Session, table: Table, group: Sequence[Item]) -> bool:
     wanted = Counter(item.target for item in group if item.target is not None)
-    clean = True
-    for row, count in wanted.items():
-        if copies(session, table, row) < count:
-            clean = False
-            for item in group:
-                if item.target == row:
-                    item.leave("inexact")
-    return clean
+    there = copies.counted(session, table, wanted, "FOR UPDATE")
+    missing = {row for row, count in wanted.items() if there[row] < count}
+    for item in group:
+        if item.target in missing:
+            item.leave("inexact")
+    return not missing
 
 
 def _rival(session: Session, item: Item) -> Row | None:

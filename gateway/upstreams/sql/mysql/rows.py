@@ -135,12 +135,17 @@ def same_row(table: Table, row: Row, alias: str | None = None) -> str:
 def checksum(session: Session, table: Table) -> int:
     """Of all rows of a table, in any order; two tables with the same columns and rows have the
     same. ``CHECKSUM TABLE`` is none: it was seen to differ for the same rows."""
-    cells = ", ".join(f"IFNULL({_summed(c)}, '-')" for c in stored(table))
     [(count, total)] = session.rows(
-        f"SELECT COUNT(*), SUM(CAST(CONV(LEFT(MD5(CONCAT_WS('|', {cells})), 15), 16, 10) "
+        f"SELECT COUNT(*), SUM(CAST(CONV(LEFT({digest(table)}, 15), 16, 10) "
         f"AS UNSIGNED)) FROM {table.quoted}"
     )
     return (int(total or 0) + int(count or 0)) % _MOST
+
+
+def digest(table: Table) -> str:
+    """An expression over a row of the table that is the same for equal rows only."""
+    cells = ", ".join(f"IFNULL({_summed(c)}, '-')" for c in stored(table))
+    return f"MD5(CONCAT_WS('|', {cells}))"
 
 
 def _summed(column: Column) -> str:

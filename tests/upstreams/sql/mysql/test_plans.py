@@ -47,3 +47,35 @@ async def test_what_is_kept_is_copied_to_the_byte(case: Case) -> None:
     assert (await case.revert(done.undo)).states == ["reverted"]
     assert case.dump() == before
     assert case.counter("t") >= 51
+
+
+@pytest.mark.parametrize(
+    ("setup", "sql"),
+    [
+        (("DROP TABLE p",), "DROP TABLE c"),
+        (("INSERT INTO c VALUES (1, 77)",), "DROP TABLE c"),
+        (("ALTER TABLE p DROP PRIMARY KEY",), "DROP TABLE c"),
+        (("DROP TABLE p",), "ALTER TABLE c DROP FOREIGN KEY cp"),
+        (("INSERT INTO c VALUES (1, 77)",), "ALTER TABLE c DROP FOREIGN KEY CP"),
+    ],
+    ids=["no parent", "orphan", "no key", "no parent of a key", "orphan of a key"],
+)
+async def test_a_foreign_key_that_could_not_be_added_again(
+    case: Case, setup: tuple[str, ...], sql: str
+) -> None:
+    case.setup(
+        "CREATE TABLE p (id INT PRIMARY KEY)",
+        "CREATE TABLE c (id INT PRIMARY KEY, p INT, "
+        "CONSTRAINT cp FOREIGN KEY (p) REFERENCES p (id))",
+        "INSERT INTO p VALUES (1)",
+        "INSERT INTO c VALUES (9, 1), (8, NULL)",
+        "SET foreign_key_checks = 0",
+        *setup,
+        "SET foreign_key_checks = 1",
+    )
+    before = case.dump()
+    with pytest.raises(UpstreamError) as refused:
+        await case.call(sql)
+    assert refused.value.reason == "undo.unavailable"
+    assert "cp" in refused.value.detail
+    assert case.dump() == before
