@@ -61,6 +61,17 @@ def test_rows_are_told_apart_to_the_byte(
     assert 1 in left.values()
 
 
+async def test_a_row_that_the_server_looks_for_in_the_wrong_partition(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE t (d DECIMAL(2, 1)) PARTITION BY RANGE (d) (PARTITION a VALUES LESS THAN (10))"
+    )
+    before = case.dump()
+    done = await case.call("INSERT INTO t VALUES (9.9), (-3.3), (1)")
+    assert case.run("SELECT COUNT(*) FROM t WHERE d <=> 9.9") == [(0,)]  # as it ought not to be
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
+
+
 async def test_rows_that_cannot_be_told_apart_are_left(
     case: Case, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
