@@ -41,6 +41,14 @@ class Alteration:
             after=self.before,
         )
 
+    def repeatable(self, session: Session) -> bool:
+        """Whether ``forward``, once it was taken back, leads here again: not where the server put
+        the index of a foreign key in the place of one that is made by ``backward``, and then is no
+        longer its own. Asked before ``backward`` runs."""
+        made = self.backward.split(", ADD ")[1:]
+        text = catalog.definition(session, self.table)
+        return self.before[:3] != _GONE or all(f"  {line}" in text for line in made)
+
     def receipt(self, call: str) -> str:
         """What ``receipts.ask`` is asked by."""
         return f"{call}|={self.table[0]}|{self.table[1]}|{self.before}|{self.after}"
@@ -162,7 +170,7 @@ def of_key(
         key = named.get(definition.key.name.lower())
         if key is None:
             return None
-        again = difference.rekeyed(catalog.definition(session, table), {key.name})
+        again = difference.rekeyed(catalog.definition(session, table), {key.name: key.columns})
         return Alteration(
             table=table, forward=forward,
             backward=", ".join((f"{alter} ADD {clause(key)}", *again)),
@@ -170,8 +178,16 @@ def of_key(
         )  # fmt: skip
     backward = f"{alter} DROP FOREIGN KEY {quoted(definition.key.name)}"
     wanted = [c.lower() for c in definition.key.columns]
-    indexes = catalog.indexes(session, table)
-    if not any([c.lower() for c in i[: len(wanted)]] == wanted for i in indexes):
+    indexes = [[c.lower() for c in i] for i in catalog.indexes(session, table)]
+    made = f"DROP KEY {{}}{quoted(definition.key.name)}"
+    if not any(index[: len(wanted)] == wanted for index in indexes):
         # The server makes one for the foreign key, of its name.
-        backward += f", DROP KEY {quoted(definition.key.name)}"
+        backward += f", {made.format('')}"
+    elif wanted in indexes:
+        # Perhaps it makes one all the same, in the place of that one.
+        text = catalog.definition(session, table)
+        again = difference.rekeyed(text, {definition.key.name: definition.key.columns})
+        if f"KEY {quoted(definition.key.name)} " not in text:
+            again = (made.format("IF EXISTS "), *again)
+        backward = ", ".join((backward, *again))
     return Alteration(table=table, forward=forward, backward=backward, before=gone, after=there)

@@ -27,6 +27,7 @@ from gateway.model import (
 from gateway.upstreams.sql.mysql import alteration, catalog, receipts, rows
 from gateway.upstreams.sql.mysql.alteration import Alteration
 from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.images import NO_WAY_BACK
 from gateway.upstreams.sql.mysql.landing import Ask, told
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import FORMAT, KIND, Move, from_json
@@ -120,6 +121,7 @@ class DefinitionUnwinding:
         self._post = post
         self._steps: tuple[Step, ...] = ()
         self._plan = Plan()
+        self._repeatable = True
 
     async def run(self) -> tuple[Step, ...]:
         """Looks whether it can be done; it is done by ``commit``."""
@@ -148,6 +150,7 @@ class DefinitionUnwinding:
         if isinstance(way, Alteration):
             step = replace(step, action=f"alter {dotted(way.table)} back", restored=1)
             conflict = _altered(session, way, force=force)
+            self._repeatable = conflict is not None or way.repeatable(session)
         else:
             step = replace(step, action=f"move {dotted(way.renames[0][0])} back", restored=1)
             conflict = _in_the_way(session, way, force=force)
@@ -161,6 +164,8 @@ class DefinitionUnwinding:
         return step
 
     async def capture(self) -> Captured | Deny:
+        if not self._repeatable:
+            return Captured(undo=self._once(), receipt=self._plan.receipt or self._call)
         undo = Undo(
             upstream=self._post.source,
             kind=KIND,
@@ -171,6 +176,14 @@ class DefinitionUnwinding:
             },
         )
         return Captured(undo=undo, receipt=self._plan.receipt or self._call)
+
+    def _once(self) -> Undo:
+        return Undo(
+            upstream=self._post.source,
+            kind=NO_WAY_BACK,
+            reversibility=Reversibility.IRREVERSIBLE,
+            manifest={"format": FORMAT, "why": "The index would not come back under its name."},
+        )
 
     async def commit(self, permit: Permit) -> Outcome:
         if permit.call != self._call:

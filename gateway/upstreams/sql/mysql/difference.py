@@ -7,7 +7,7 @@ the server's text is the same again. What this module does not understand has no
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -107,14 +107,27 @@ def parts(definition: str) -> Parts | None:
     return None
 
 
-def rekeyed(definition: str, names: Collection[str]) -> tuple[str, ...]:
-    """Clauses beside those that add the foreign keys of ``names``: the server makes the index of a
-    foreign key anew, behind all others, so that index and what follows go and come again."""
+def rekeyed(definition: str, keys: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Clauses beside those that add the foreign keys ``keys``, by name with their columns, or that
+    drop them after they were added. The server makes the index of a foreign key anew, under its
+    name and behind all others, also in the place of one of the same columns that it once made by
+    itself; so such an index and what follows go and come again."""
     found = parts(bare(definition))
-    keys = [] if found is None else [(n, line) for n, line in found.keys.items() if n]
-    first = next((i for i, (name, _) in enumerate(keys) if name in names), len(keys))
-    moved = keys[first:]
-    return (*(f"DROP KEY {quoted(n)}" for n, _ in moved), *(f"ADD {line}" for _, line in moved))
+    indexes = [] if found is None else [(n, line) for n, line in found.keys.items() if n]
+    spelled = {f" ({','.join(map(quoted, columns))})" for columns in keys.values()}
+    first = next(
+        (
+            i
+            for i, (name, line) in enumerate(indexes)
+            if name in keys or any(columns in line for columns in spelled)
+        ),
+        len(indexes),
+    )
+    moved = indexes[first:]
+    return (
+        *(f"DROP KEY IF EXISTS {quoted(n)}" for n, _ in moved),
+        *(f"ADD {line}" for _, line in moved),
+    )
 
 
 def _keyed(old: Mapping[str, str], new: Mapping[str, str], word: str) -> list[str]:

@@ -168,7 +168,7 @@ def _dropping(
         kept = _beside(target, call)  # triggers do not leave their schema
     # One that refers to its own table goes along.
     leaving = tuple(key for key in keys if key.child == target != key.parent)
-    rekeys = rekeyed(text, {key.name for key in leaving})
+    rekeys = rekeyed(text, {key.name: key.columns for key in leaving})
     move = Move(renames=((target, kept),), trace=kept, present=True, drops=leaving, rekeys=rekeys)
     return Plan(statements=(move.sql(),), receipt=move.receipt(call), back=move.inverse())
 

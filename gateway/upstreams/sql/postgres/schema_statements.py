@@ -157,19 +157,25 @@ def _alter_table(statement: Any) -> Found | Deny:
     if kind is None:
         return unsupported("This kind of ALTER is not accepted.")
     columns: dict[str, None] = {}
+    others: list[Named] = []
     cascades = False
     for command in (c.alter_table_cmd for c in statement.cmds):
         if command.subtype not in _ALTERED:
             what = pg.AlterTableType.Name(command.subtype).removeprefix("AT_")
             return unsupported(f"ALTER TABLE with {what} is not accepted.")
         columns[command.name or "*"] = None
-        if command.HasField("def") and getattr(command, "def").WhichOneof("node") == "column_def":
-            columns[getattr(command, "def").column_def.colname or "*"] = None
+        of = getattr(command, "def")
+        if of.WhichOneof("node") == "column_def":
+            columns[of.column_def.colname or "*"] = None
+        elif of.WhichOneof("node") == "partition_cmd":
+            others.append(_named("alter", kind, of.partition_cmd.name))
+        elif of.WhichOneof("node") == "range_var":
+            others.append(_named("alter", kind, of.range_var))
         cascades = cascades or command.behavior == pg.DROP_CASCADE
     if len(columns) > 1:
         columns.pop("*", None)
     altered = _named("alter", kind, statement.relation, columns=tuple(columns))
-    return "alter", (altered,), cascades
+    return "alter", (altered, *others), cascades
 
 
 def _rename(statement: Any) -> Found | Deny:

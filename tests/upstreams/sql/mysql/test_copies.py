@@ -63,7 +63,8 @@ def test_rows_are_told_apart_to_the_byte(
 
 async def test_a_row_that_the_server_looks_for_in_the_wrong_partition(case: Case) -> None:
     case.setup(
-        "CREATE TABLE t (d DECIMAL(2, 1)) PARTITION BY RANGE (d) (PARTITION a VALUES LESS THAN (10))"
+        "CREATE TABLE t (d DECIMAL(2, 1)) PARTITION BY RANGE (d) "
+        "(PARTITION a VALUES LESS THAN (10))"
     )
     before = case.dump()
     done = await case.call("INSERT INTO t VALUES (9.9), (-3.3), (1)")

@@ -95,6 +95,7 @@ async def alter(
     reply = await tried()
     made = await _made(session, change, before)
     async with plain_names(session):
+        await _nothing_else(session, change, before, {seed.oid for seed in made})
         parts = [await _changed(session, change, before, values, loose=loose)]
         for seed in made:
             parts.append(await _created(session, change, seed))
@@ -135,6 +136,16 @@ async def _around(session: Session, named: frozenset[int], change: Written) -> S
         return Scope(relations=named)
     near = {oid for (oid,) in await session.rows(_RELATIVES, sorted(named))}
     return Scope(relations=frozenset(near) | named)
+
+
+async def _nothing_else(session: Session, change: Written, before: _Before, made: set[int]) -> None:
+    """Raises ``NoWayBack`` where a table or view is concerned now whose shape before is not
+    known."""
+    after = await _around(session, before.named, change)
+    unknown = sorted(after.relations - before.scope.relations - made)
+    for _, name, kind in await session.rows(_LABELS, unknown):
+        if kind != "S":
+            raise NoWayBack(f"it also changes {name}, which it does not name")
 
 
 async def _made(session: Session, change: Written, before: _Before) -> list[Seed]:

@@ -295,15 +295,16 @@ def _marks(t: Sides) -> list[str]:
 def _parents(t: Sides, names: dict[str, str]) -> list[str]:
     """Partitions, last of all: attaching looks for indexes and keys that fit."""
     here, there = (str(own["parents"] or "").split() for own in (t.own, t.wanted))
-    found = [
-        f"ALTER TABLE {names[oid]} DETACH PARTITION {t.name}"
-        for oid in here
-        if oid not in there and oid in names and t.own["relispartition"]
-    ]
-    return found + [
-        f"ALTER TABLE {names[oid]} ATTACH PARTITION {t.name} {t.wanted['bound']}"
-        for oid in there
-        if oid not in here and oid in names and t.wanted["relispartition"]
+    gone = [oid for oid in here if oid not in there and oid in names]
+    new = [oid for oid in there if oid not in here and oid in names]
+    leave, join = (
+        "ALTER TABLE {0} DETACH PARTITION {1}" if t.own["relispartition"] else
+        "ALTER TABLE {1} NO INHERIT {0}",
+        "ALTER TABLE {0} ATTACH PARTITION {1} {2}" if t.wanted["relispartition"] else
+        "ALTER TABLE {1} INHERIT {0}",
+    )  # fmt: skip
+    return [leave.format(names[oid], t.name) for oid in gone] + [
+        join.format(names[oid], t.name, t.wanted["bound"]) for oid in new
     ]
 
 
