@@ -17,6 +17,7 @@ from gateway.upstreams.sql.mysql.session import Session
 
 # States of a table: the print of its definition, or whether a foreign key is there.
 _THERE, _GONE = "fk+", "fk-"
+TRIAL = "w_"  # what tables begin with on which changes are tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,23 +106,35 @@ def printed(bare: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """What a trial showed. ``back``: the clauses of an exact way back, if there is one that keeps
-    every value; ``alike``: whether a copy of the table is defined as the table is."""
+    every value; ``alike``: whether a copy of the table is defined as the table is; ``indexes``:
+    whether they change."""
 
     before: str
     after: str
     back: tuple[str, ...] | None
     fresh: tuple[str, ...]
     alike: bool
+    indexes: bool
 
 
 def tried(
     session: Session, call: str, relation: Relation, definition: Definition, text: str
 ) -> Tried:
-    """Runs the change on an empty temporary table. Blocks. The server's own error of the statement
+    """Runs the change on an empty table of its own. Blocks. The server's own error of the statement
     is raised."""
-    table, scratch = relation.at, (OWN_SCHEMA, f"w_{call}")
-    # A temporary table has no partitions.
-    kind = "TABLE" if relation.partitioned else "TEMPORARY TABLE"
+    # A temporary table has no partitions, and indexes of one are always made anew, which those
+    # of others are not.
+    found = None if relation.partitioned else _tried(session, "TEMPORARY TABLE", call, relation.at,
+                                                     definition, text)  # fmt: skip
+    if found is None or found.indexes:
+        found = _tried(session, "TABLE", call, relation.at, definition, text)
+    return found
+
+
+def _tried(
+    session: Session, kind: str, call: str, table: Name, definition: Definition, text: str
+) -> Tried:
+    scratch = (OWN_SCHEMA, f"{TRIAL}{call}")
     session.run(f"CREATE {kind} {quoted(*scratch)} LIKE {quoted(*table)}")
     try:
         before = _bare(session, scratch)
@@ -136,12 +149,14 @@ def tried(
             back = ()
     finally:
         session.run(f"DROP {kind} IF EXISTS {quoted(*scratch)}")
+    one, other = difference.parts(before), difference.parts(after)
     return Tried(
         before=printed(before),
         after=printed(after),
         back=back,
         fresh=() if found is None else found.fresh,
         alike=before == _bare(session, table),
+        indexes=one is None or other is None or one.keys != other.keys,
     )
 
 

@@ -118,14 +118,19 @@ def _one(value: str) -> str:
     return text_literal(value.encode())
 
 
-def _among(schema_column: str, table_column: str, names: Iterable[Name]) -> str:
+def _among(session: Session, schema_column: str, table_column: str, names: Iterable[Name]) -> str:
+    """The server compares names of its catalog without regard to case, also where tables differ in
+    nothing else."""
     by_schema: dict[str, list[str]] = {}
     for schema, name in names:
         by_schema.setdefault(schema, []).append(_one(name))
-    parts = [
-        f"({schema_column} = {_one(schema)} AND {table_column} IN ({', '.join(listed)}))"
-        for schema, listed in by_schema.items()
-    ]
+    parts = []
+    for schema, listed in by_schema.items():
+        part = f"{schema_column} = {_one(schema)} AND {table_column} IN ({', '.join(listed)})"
+        if not session.names_fold and schema.lower() != "information_schema":
+            part += f" AND BINARY {schema_column} = {_one(schema)}"
+            part += f" AND BINARY {table_column} IN ({', '.join(listed)})"
+        parts.append(f"({part})")
     return "(" + " OR ".join(parts or ["FALSE"]) + ")"
 
 
@@ -136,7 +141,8 @@ def relations(session: Session, names: Iterable[Name]) -> dict[Name, Relation]:
         return {}
     rows = session.texts(
         "SELECT table_schema, table_name, table_type, engine, create_options "
-        "FROM information_schema.tables WHERE " + _among("table_schema", "table_name", wanted)
+        "FROM information_schema.tables WHERE "
+        + _among(session, "table_schema", "table_name", wanted)
     )
     found = {
         (str(s), str(n)): Relation((str(s), str(n)), str(t), e, "partitioned" in (o or ""))
@@ -165,7 +171,7 @@ def view_definitions(session: Session, names: Iterable[Name]) -> dict[Name, str]
     """The canonical text of views; empty where the account may not see it."""
     rows = session.texts(
         "SELECT table_schema, table_name, view_definition FROM information_schema.views WHERE "
-        + _among("table_schema", "table_name", names)
+        + _among(session, "table_schema", "table_name", names)
     )
     return {(str(s), str(n)): text or "" for s, n, text in rows}
 
@@ -180,7 +186,7 @@ def triggers(session: Session, names: Iterable[Name]) -> list[Trigger]:
     rows = session.texts(
         "SELECT event_object_schema, event_object_table, trigger_name, event_manipulation, "
         "action_statement, sql_mode FROM information_schema.triggers WHERE "
-        + _among("event_object_schema", "event_object_table", names)
+        + _among(session, "event_object_schema", "event_object_table", names)
     )
     return [
         Trigger(
@@ -200,11 +206,12 @@ def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
     InnoDB knows of and that is not shown."""
     wanted = list(names)
     children = _children(session, wanted)
-    leaving = _among("k.table_schema", "k.table_name", wanted + (children or []))
-    reaching = _among("k.referenced_table_schema", "k.referenced_table_name", wanted)
+    own = _among(session, "k.table_schema", "k.table_name", wanted)
+    leaving = _among(session, "k.table_schema", "k.table_name", wanted + (children or []))
+    reaching = _among(session, "k.referenced_table_schema", "k.referenced_table_name", wanted)
     where = f"{leaving} OR {reaching}"
     if children is not None:
-        where = f"{leaving} AND ({reaching} OR {_among('k.table_schema', 'k.table_name', wanted)})"
+        where = f"{leaving} AND ({reaching} OR {own})"
     rows = session.texts(
         "SELECT k.constraint_name, k.table_schema, k.table_name, k.column_name, "
         "k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, "
@@ -275,9 +282,10 @@ def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:
 
 def indexes(session: Session, name: Name, which: str = "TRUE") -> list[tuple[str, ...]]:
     """Columns of each index, the primary key included."""
+    of = _among(session, "table_schema", "table_name", [name])
     rows = session.texts(
         f"SELECT index_name, column_name FROM information_schema.statistics WHERE {which} "
-        f"AND {_among('table_schema', 'table_name', [name])} ORDER BY index_name, seq_in_index"
+        f"AND {of} ORDER BY index_name, seq_in_index"
     )
     grouped: dict[str, list[str]] = {}
     for index, column in rows:
@@ -319,7 +327,7 @@ def counter(session: Session, name: Name) -> int | None:
     """The next AUTO_INCREMENT of a table that has one."""
     found = session.texts(
         "SELECT auto_increment FROM information_schema.tables WHERE "
-        + _among("table_schema", "table_name", [name])
+        + _among(session, "table_schema", "table_name", [name])
     )
     return int(found[0][0]) if found and found[0][0] is not None else None
 
@@ -332,7 +340,7 @@ def _columns(session: Session, names: Sequence[Name]) -> dict[Name, tuple[Column
     rows = session.texts(
         "SELECT table_schema, table_name, column_name, data_type, character_set_name, "
         "is_generated, extra FROM information_schema.columns WHERE "
-        + _among("table_schema", "table_name", names)
+        + _among(session, "table_schema", "table_name", names)
         + " ORDER BY table_schema, table_name, ordinal_position"
     )
     found: dict[Name, list[Column]] = {name: [] for name in names}
@@ -351,7 +359,7 @@ def _columns(session: Session, names: Sequence[Name]) -> dict[Name, tuple[Column
 def _keys(session: Session, names: Sequence[Name]) -> dict[Name, tuple[str, ...]]:
     rows = session.texts(
         "SELECT table_schema, table_name, column_name FROM information_schema.statistics "
-        f"WHERE index_name = 'PRIMARY' AND {_among('table_schema', 'table_name', names)} "
+        f"WHERE index_name = 'PRIMARY' AND {_among(session, 'table_schema', 'table_name', names)} "
         "ORDER BY table_schema, table_name, seq_in_index"
     )
     found: dict[Name, tuple[str, ...]] = {}

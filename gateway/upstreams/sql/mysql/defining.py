@@ -215,6 +215,11 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
         if isinstance(plan.back, Move) and _written(session, plan):
             session.run(plan.back.sql())
             raise UpstreamError("Others wrote to the table meanwhile.", reason="revert.conflict")
+        if isinstance(plan.back, Alteration) and not _stands(session, plan.back):
+            raise UpstreamError(
+                f"{dotted(plan.back.table)} did not become what it ought to.",
+                reason="upstream.failed",
+            )
         if plan.sums is not None and kept is None:
             kept = _checksum(session, plan.sums)
         receipts.settled(session, call, kept)
@@ -228,6 +233,10 @@ async def carry_out(lent: Lent, call: str, plan: Plan, landed: Outcome, post: Po
     if plan.counts and landed.result is not None:
         return replace(landed, result={**landed.result, "affected": affected})
     return landed
+
+
+def _stands(session: Session, done: Alteration) -> bool:
+    return alteration.stands(session, done.table, done.after)
 
 
 def _locked(session: Session, plan: Plan, probe: Probe) -> tuple[int, int | None]:

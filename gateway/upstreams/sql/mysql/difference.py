@@ -23,6 +23,7 @@ _TYPE = re.compile(
 _STRING = r"'(?:[^'\\]|''|\\.)*'"
 _PLAIN_DEFAULT = re.compile(rf" DEFAULT (?:NULL|{_STRING}|-?[0-9.]+(?:e[-+]?[0-9]+)?)(?: |$)")
 _COMMENT = re.compile(rf" COMMENT=({_STRING})")
+_IGNORED = " IGNORED"
 _WIDTHS = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
 
 
@@ -132,13 +133,22 @@ def rekeyed(definition: str, keys: Mapping[str, Sequence[str]]) -> tuple[str, ..
 
 def _keyed(old: Mapping[str, str], new: Mapping[str, str], word: str) -> list[str]:
     """Indexes stand in the order in which they were made: all behind the first that differs go and
-    come again."""
-    was, now = list(old.items()), list(new.items())
+    come again. One that goes and comes stays as it is, ignored or not, so that is said apart."""
+    was, now = ([(n, _seen(line)) for n, line in side.items()] for side in (old, new))
     same = _common(was, now)
     # The server sorts primary and unique indexes first, so those alike need not be made again.
     gone = [name for name, line in now[same:]]
     clauses = [f"DROP {word} {quoted(n)}" if n else "DROP PRIMARY KEY" for n in gone]
-    return clauses + [f"ADD {line}" for _, line in was[same:]]
+    clauses += [f"ADD {old[name]}" for name, _ in was[same:]]
+    return clauses + [
+        f"ALTER INDEX {quoted(name)} {'' if old[name].endswith(_IGNORED) else 'NOT'}{_IGNORED}"
+        for name, _ in was[:same]
+        if old[name] != new[name]
+    ]
+
+
+def _seen(line: str) -> str:
+    return line.removesuffix(_IGNORED)
 
 
 def _checked(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import pymysql
 
 from gateway.errors import UpstreamError
 from gateway.model import EffectState
-from gateway.upstreams.sql.mysql.alteration import stands
+from gateway.upstreams.sql.mysql.alteration import TRIAL, stands
 from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, relations
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
@@ -33,6 +33,7 @@ CREATE = (
 # What an earlier version made lacks it.
 ADD_SUM = f"ALTER TABLE {TABLE} ADD COLUMN IF NOT EXISTS rows_sum BIGINT UNSIGNED"
 _KEPT_DAYS = 30
+_TRIAL_HOURS = 24
 
 
 def prepare(session: Session) -> None:
@@ -53,11 +54,19 @@ def there(session: Session) -> bool:
 
 
 def sweep(session: Session) -> None:
-    """Drops lines that nobody can ask for any more, where the account may."""
+    """Drops lines that nobody can ask for any more, and tables of trials that were cut off, where
+    the account may."""
     try:
         session.run(
             f"DELETE FROM {TABLE} WHERE made_at < NOW() - INTERVAL {_KEPT_DAYS} DAY LIMIT 10000"
         )
+        left = session.texts(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = "
+            f"'{OWN_SCHEMA}' AND LEFT(table_name, {len(TRIAL)}) = '{TRIAL}' "
+            f"AND create_time < NOW() - INTERVAL {_TRIAL_HOURS} HOUR"
+        )
+        for (name,) in left:
+            session.run(f"DROP TABLE {quoted(OWN_SCHEMA, str(name))}")
     except pymysql.Error as error:
         if code_of(error) not in _MISSING:
             raise

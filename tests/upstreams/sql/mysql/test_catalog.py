@@ -82,3 +82,32 @@ async def test_kinds_of_relations(case: Case) -> None:
     assert catalog.names_in(session, case.database) == {"t", "v", "s", "h"}
     assert list(catalog.view_definitions(session, names)) == [names[1]]
     session.close()
+
+
+async def test_names_that_differ_in_case_are_different_tables(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT, UNIQUE KEY u (v))",
+        "CREATE TABLE T (a INT, b INT, id INT, PRIMARY KEY (a, b), UNIQUE KEY u (id, a))",
+        "CREATE TRIGGER g AFTER DELETE ON T FOR EACH ROW INSERT INTO gone VALUES (OLD.a)",
+        "CREATE TABLE gone (a INT)",
+        "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)",
+        "INSERT INTO T VALUES (1, 1, 1), (1, 2, 2)",
+    )
+    session = session_of(case)
+    small, large = (case.database, "t"), (case.database, "T")
+    found = catalog.tables(session, [small])
+    assert list(found) == [small]
+    assert (found[small].key, len(found[small].columns)) == (("id",), 2)
+    assert catalog.unique_keys(session, small) == [("id",), ("v",)]
+    assert catalog.triggers(session, [small]) == []
+    assert [t.table for t in catalog.triggers(session, [large])] == [large]
+    session.close()
+    before = case.dump()
+    for sql in (
+        "DELETE FROM t",
+        "DELETE FROM T",
+        "UPDATE t JOIN T ON t.id = T.a SET v = 7, T.id = 9",
+    ):
+        done = await case.call(sql)
+        assert (await case.revert(done.undo)).states == ["reverted"]
+        assert case.dump() == before

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import UpstreamError
 from gateway.lifecycle import State
 from gateway.model import ActionClass, EffectState, OnConflict, Permit, RowCounts
+from gateway.upstreams.sql.mysql import alteration, difference, plans
+from gateway.upstreams.sql.mysql.catalog import Relation
+from gateway.upstreams.sql.mysql.session import Session
 from tests.fixtures.mariadb_case import Case, Refused
 
 T = (
@@ -100,6 +105,17 @@ EXACT = [
     ("DEFAULT", WIDE, "ALTER TABLE t ALTER COLUMN b SET DEFAULT 'k'"),
     ("DROP DEFAULT", WIDE, "ALTER TABLE t ALTER a DROP DEFAULT"),
     ("RENAME INDEX", WIDE, "ALTER TABLE t RENAME INDEX a TO q"),
+    ("IGNORED", WIDE, "ALTER TABLE t ALTER INDEX a IGNORED"),
+    (
+        "NOT IGNORED",
+        (*WIDE, "ALTER TABLE t ALTER INDEX a IGNORED"),
+        "ALTER TABLE t ALTER INDEX a NOT IGNORED",
+    ),
+    (
+        "another index and IGNORED",
+        (*WIDE, "ALTER TABLE t ALTER INDEX a IGNORED, ADD KEY o (id, a)"),
+        "ALTER TABLE t DROP INDEX a, ALTER INDEX o IGNORED, ADD KEY q (id)",
+    ),
     ("CONVERT", WIDE, "ALTER TABLE t CONVERT TO CHARACTER SET latin1"),
     ("PRIMARY KEY", NOKEY, "ALTER TABLE t ADD PRIMARY KEY (id)"),
     ("DROP PRIMARY KEY", WIDE, "ALTER TABLE t DROP PRIMARY KEY"),
@@ -173,6 +189,32 @@ async def test_an_index_that_the_server_replaced(case: Case, what: str, sql: str
     replaced = (after["c"][0].count("KEY `k`") and "left" in what) or "(p)" in sql
     assert again.states == ["failed" if replaced else "reverted"]
     assert case.dump() == (before if replaced else after)
+
+
+async def test_what_an_index_does_not_do_is_not_believed(case: Case) -> None:
+    """The server leaves an index as it is that goes and comes, ignored or not."""
+    case.setup(*WIDE)
+    before = case.dump()
+    done = await case.call("ALTER TABLE t DROP INDEX a, ADD INDEX a (a) IGNORED")
+    assert (done.outcome.effect, case.dump()) == (EffectState.NONE, before)
+
+
+async def test_a_way_back_that_leads_elsewhere_is_not_called_done(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.setup(*WIDE)
+    monkeypatch.setattr(difference, "_seen", lambda line: line)
+
+    def tried(session: Session, call: str, of: Relation, *told: Any) -> alteration.Tried:
+        return alteration._tried(session, "TEMPORARY TABLE", call, of.at, *told)
+
+    monkeypatch.setattr(plans, "tried", tried)
+    done = await case.call("ALTER TABLE t ALTER INDEX a IGNORED")
+    after = case.dump()
+    reverted = await case.revert(done.undo)
+    assert reverted.outcome is not None
+    assert (reverted.outcome.state, reverted.outcome.effect) == (State.FAILED, EffectState.NONE)
+    assert case.dump() == after
 
 
 async def test_after_each_the_database_is_that_of_the_plain_statement(case: Case) -> None:

@@ -104,3 +104,17 @@ def test_what_was_settled_is_applied(pair: tuple[Session, Session]) -> None:
     receipts.announce(one, "call_1")
     receipts.settled(one, "call_1")
     assert receipts.ask(other, "call_1|+holdfast|nothing") is EffectState.APPLIED
+
+
+def test_tables_of_trials_that_were_cut_off_go(
+    pair: tuple[Session, Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair
+    for name in ("w_1", "wide", "q_1"):
+        one.run(f"CREATE TABLE {OWN_SCHEMA}.{name} (id INT)")
+    receipts.sweep(one)
+    assert len(one.rows(f"SHOW TABLES FROM {OWN_SCHEMA}")) == 4
+    monkeypatch.setattr(receipts, "_TRIAL_HOURS", -1)
+    receipts.sweep(one)
+    left = {name for (name,) in one.texts(f"SHOW TABLES FROM {OWN_SCHEMA}")}
+    assert left == {"receipts", "wide", "q_1"}
