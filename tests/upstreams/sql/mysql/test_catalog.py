@@ -106,7 +106,7 @@ async def test_names_that_differ_in_case_are_different_tables(case: Case) -> Non
     for sql in (
         "DELETE FROM t",
         "DELETE FROM T",
-        "UPDATE t JOIN T ON t.id = T.a SET v = 7, T.id = 9",
+        "UPDATE t JOIN T ON t.id = T.a SET v = 7, T.id = T.b + 8",
     ):
         done = await case.call(sql)
         assert (await case.revert(done.undo)).states == ["reverted"]

@@ -59,11 +59,15 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %(sch
 
 
 async def seeds(session: Session, named: Sequence[Named]) -> list[Seed]:
-    """Those of ``named`` that exist."""
+    """Those of ``named`` that exist; of those that are to be made, where they are made: a name
+    that stands alone may mean something else already, such as a catalog of the server's."""
     found: list[Seed] = []
     for one in named:
+        schema = one.schema
+        if one.fresh and schema is None:
+            (schema,) = await session.one("SELECT pg_catalog.current_schema()")
         values = {
-            "schema": one.schema,
+            "schema": schema,
             "name": one.name,
             "part": one.part,
             "arguments": one.arguments,
