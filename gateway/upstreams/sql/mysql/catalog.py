@@ -119,18 +119,22 @@ def _one(value: str) -> str:
 
 
 def _among(session: Session, schema_column: str, table_column: str, names: Iterable[Name]) -> str:
-    """The server compares names of its catalog without regard to case, also where tables differ in
-    nothing else."""
-    by_schema: dict[str, list[str]] = {}
+    """The server compares names of its catalog without regard to case and accents, also where
+    tables differ in nothing else; of two such in one list it looks for one only."""
+    by_schema: dict[str, set[str]] = {}
     for schema, name in names:
-        by_schema.setdefault(schema, []).append(_one(name))
+        by_schema.setdefault(schema, set()).add(name)
     parts = []
-    for schema, listed in by_schema.items():
-        part = f"{schema_column} = {_one(schema)} AND {table_column} IN ({', '.join(listed)})"
-        if not session.names_fold and schema.lower() != "information_schema":
-            part += f" AND BINARY {schema_column} = {_one(schema)}"
-            part += f" AND BINARY {table_column} IN ({', '.join(listed)})"
-        parts.append(f"({part})")
+    for schema, known in by_schema.items():
+        of, listed = f"{schema_column} = {_one(schema)}", ", ".join(map(_one, sorted(known)))
+        loosely = f"{table_column} IN ({listed})"
+        if session.names_fold or schema.lower() == "information_schema":
+            parts.append(f"({of} AND {loosely})")
+            continue
+        exactly = f"BINARY {schema_column} = {_one(schema)} AND BINARY {table_column} IN ({listed})"
+        plain = all(map(str.isascii, known)) and len({n.lower() for n in known}) == len(known)
+        alike = len(known) > 1 and not plain
+        parts.append(f"({of} AND {exactly})" if alike else f"({of} AND {loosely} AND {exactly})")
     return "(" + " OR ".join(parts or ["FALSE"]) + ")"
 
 

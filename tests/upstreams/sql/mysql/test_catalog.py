@@ -111,3 +111,17 @@ async def test_names_that_differ_in_case_are_different_tables(case: Case) -> Non
         done = await case.call(sql)
         assert (await case.revert(done.undo)).states == ["reverted"]
         assert case.dump() == before
+
+
+async def test_names_that_differ_in_accents(case: Case) -> None:
+    case.setup(
+        "CREATE TABLE `ta` (id INT PRIMARY KEY, v INT)",
+        "CREATE TABLE `tä` (id INT PRIMARY KEY, w INT)",
+        "INSERT INTO `ta` VALUES (1, 1)",
+        "INSERT INTO `tä` VALUES (1, 1)",
+    )
+    before = case.dump()
+    done = await case.call("UPDATE `ta` JOIN `tä` ON `ta`.id = `tä`.id SET v = 2, w = 2")
+    assert len(done.ran.measured.tables) == 2
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before
