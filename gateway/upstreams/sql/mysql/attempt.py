@@ -340,8 +340,10 @@ def _hold(session: Session, tables: Iterable[Name]) -> None:
 
 
 def _unstable(written: Written) -> bool:
+    """With IGNORE, the server also counts rows that it did not get to change."""
     return any(
-        token.kind == "word" and (token.text.lower() in UNSTABLE or token.text.startswith("@@"))
+        token.kind == "word"
+        and (token.text.lower() in {*UNSTABLE, "ignore"} or token.text.startswith("@@"))
         for token in written.text.tokens
     )
 

@@ -27,6 +27,7 @@ from gateway.model import (
 from gateway.upstreams.sql.mysql import alteration, catalog, receipts, rows
 from gateway.upstreams.sql.mysql.alteration import Alteration
 from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.difference import rekeyed
 from gateway.upstreams.sql.mysql.images import NO_WAY_BACK
 from gateway.upstreams.sql.mysql.landing import Ask, told
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -287,6 +288,7 @@ def _backwards(session: Session, way: Move | Alteration, call: str, *, force: bo
             lock=(way.table,), clean=None if force else way.written(), within=(way.backward,),
             receipt=back.receipt(call), back=back,
         )  # fmt: skip
+    way = _leaving(session, way)
     statements = [way.sql()]
     names = dict(way.renames)
     stays = next((to for to in names.values() if to == way.empty), None)
@@ -303,6 +305,19 @@ def _backwards(session: Session, way: Move | Alteration, call: str, *, force: bo
         guard_sum=receipts.rows_sum(session, way.sums) if way.sums else None,
         sums=stays if way.sums else None,
     )
+
+
+def _leaving(session: Session, way: Move) -> Move:
+    """A table that a call made is set aside without its foreign keys: there they would keep others
+    from dropping what they refer to."""
+    if len(way.renames) != 1 or way.empty is None or way.drops or way.adds:
+        return way
+    ((of, _),) = way.renames
+    keys = [k for k in catalog.foreign_keys(session, [of]) if k.child == of != k.parent]
+    if not keys:
+        return way
+    rekeys = rekeyed(catalog.definition(session, of), {k.name: k.columns for k in keys})
+    return replace(way, drops=tuple(keys), rekeys=rekeys)
 
 
 def _altered(session: Session, way: Alteration, *, force: bool) -> Conflict | str | None:

@@ -51,10 +51,9 @@ def readable(act: Act, schema: Names) -> bool:
     return _pragma(name) is not None or unnamed(act, schema)
 
 
-def fresh(act: Act, acts: Iterable[Act]) -> bool:
-    """Whether the act looks at the very table that the statement makes."""
-    name = folded(act.first or "")
-    return any(a.op == apsw.SQLITE_CREATE_TABLE and folded(a.first or "") == name for a in acts)
+def made(acts: Iterable[Act]) -> frozenset[str]:
+    """The very tables that the statement makes, folded; that it looks at them tells nothing."""
+    return frozenset(folded(a.first or "") for a in acts if a.op == apsw.SQLITE_CREATE_TABLE)
 
 
 def unnamed(act: Act, schema: Names) -> bool:
@@ -202,12 +201,13 @@ def _changes(one: Prepared, kind: str, schema: Names, limited: bool) -> Iterable
 
 def _reads(one: Prepared, kind: str, schema: Names, enforced: frozenset[Act]) -> Iterable[Effect]:
     columns: dict[tuple[str, str], set[str]] = {}
+    aside = _SYSTEM | _TEMPORARY | made(one.acts) if kind == "schema" else frozenset()
     for act in one.acts:
         if act.op == apsw.SQLITE_PRAGMA:
             columns.setdefault(("pragma", f"main.pragma_{folded(act.first or '')}"), set()).add("*")
         if act.op != apsw.SQLITE_READ or act.first is None or act in enforced:
             continue
-        if kind == "schema" and (folded(act.first) in _SYSTEM | _TEMPORARY or fresh(act, one.acts)):
+        if folded(act.first) in aside:
             continue
         if unnamed(act, schema) or (kind == "change" and _by_trigger(act, one, schema)):
             continue

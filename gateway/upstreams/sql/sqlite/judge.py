@@ -4,6 +4,7 @@ read-only connection whose authorizer writes down every act and denies what is n
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,11 @@ from gateway.upstreams.sql.sqlite.params import Names, bind
 from gateway.upstreams.sql.sqlite.tokens import keywords
 
 _MAX_STATEMENTS = 1000
+_MAX_ACTS = 250_000  # a few views of views can stand for many times as many
+_TOO_MUCH = Deny(
+    reason="too_large",
+    detail="The statement looks at tables too often: views of views multiply.",
+)
 # Stands for every parameter of a statement that is prepared but not run.
 _UNBOUND: Any = apsw._null_bindings  # type: ignore[attr-defined]
 _SPOKEN = frozenset({"SELECT", "VALUES", "WITH", "INSERT", "REPLACE", "UPDATE", "DELETE"}) | {
@@ -75,7 +81,7 @@ class Prepared:
     sql: str
     first: str
     word: str
-    acts: list[Act] = field(default_factory=list)
+    acts: dict[Act, None] = field(default_factory=dict)  # each once, in the order in which it came
     readonly: bool = False
     explained: bool = False
     runs: bool = False
@@ -148,13 +154,15 @@ class Judge:
     def _ask(self, one: Prepared, refusals: list[Deny]) -> str | None:
         """Fills ``one`` from the engine; its message when it does not accept the statement."""
 
+        asked = itertools.count(1)
+
         def authorize(op: int, a: str | None, b: str | None, c: str | None, d: str | None) -> int:
             act = Act(op, a, b, c, d)
-            refusal = _refusal(act, one)
+            refusal = _refusal(act, one) if next(asked) < _MAX_ACTS else _TOO_MUCH
             if refusal is not None:
                 refusals.append(refusal)
                 return apsw.SQLITE_DENY
-            one.acts.append(act)
+            one.acts[act] = None
             return apsw.SQLITE_OK
 
         def stop(cursor: apsw.Cursor, sql: str, _: object) -> bool:
@@ -240,6 +248,7 @@ class Judge:
         return any(act.op == apsw.SQLITE_PRAGMA for act in one.acts)
 
     def _unknown_table(self, one: Prepared) -> Deny | None:
+        made = effects.made(one.acts)
         for act in one.acts:
             if act.op in _WRITING and act.first is not None:
                 kind = self._schema.kinds.get(folded(act.first))
@@ -247,7 +256,7 @@ class Judge:
                     return _unjudged(
                         f"{act.first} is a {kind} table: writes to it cannot be followed."
                     )
-            elif act.op == apsw.SQLITE_READ and effects.fresh(act, one.acts):
+            elif act.op == apsw.SQLITE_READ and folded(act.first or "") in made:
                 continue
             elif act.op == apsw.SQLITE_READ and not effects.readable(act, self._schema):
                 return _unjudged(f"{act.first} is not a table that may be read.")

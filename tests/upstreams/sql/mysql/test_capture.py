@@ -125,3 +125,27 @@ async def test_an_image_outlasts_what_others_do_before_the_commit(case: Case, sq
     done = await case.call(sql, during=others)
     assert (await case.revert(done.undo)).states == ["reverted"]
     assert case.dump() == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DELETE IGNORE FROM p", "DELETE IGNORE FROM p WHERE id > 1", "UPDATE IGNORE p SET id = 3"],
+)
+async def test_rows_that_a_statement_left_out_are_no_part_of_it(
+    case: Case, sql: str, parts: list[str]
+) -> None:
+    """The server counts them all the same."""
+    case.setup(
+        "CREATE TABLE p (id INT PRIMARY KEY, v INT)",
+        "CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id))",
+        "INSERT INTO p SELECT seq, 0 FROM seq_1_to_6",
+        "INSERT INTO c VALUES (1, 2), (2, 5)",
+    )
+    before = case.dump()
+    done = await case.call(sql)
+    after = case.dump()
+    assert parts == []
+    changed = sum(one["rows"] for one in done.undo.manifest["tables"])
+    assert changed == len(set(before["p"][1]) - set(after["p"][1]))
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump() == before

@@ -217,6 +217,28 @@ async def test_a_way_back_that_leads_elsewhere_is_not_called_done(
     assert case.dump() == after
 
 
+async def test_a_table_that_was_set_aside_keeps_nobody_from_its_parent(case: Case) -> None:
+    case.setup("CREATE TABLE p (id INT PRIMARY KEY, v INT)")
+    index = await case.call("CREATE INDEX v ON p (v)")
+    before = case.dump()
+    done = await case.call(
+        "CREATE TABLE n (x INT, y INT, KEY z (y), FOREIGN KEY (x) REFERENCES p (id), "
+        "CONSTRAINT b FOREIGN KEY (y) REFERENCES p (v), KEY last (x, y))"
+    )
+    after = case.dump()
+    reverted = await case.revert(done.undo)
+    assert (reverted.states, case.dump()) == (["reverted"], before)
+    assert reverted.undo is not None
+    again = await case.revert(reverted.undo)
+    assert (again.states, case.dump()) == (["reverted"], after)
+    assert again.undo is not None
+    assert (await case.revert(again.undo)).states == ["reverted"]
+    back = await case.revert(index.undo)
+    assert back.outcome is not None
+    assert back.outcome.state is State.REVERTED
+    case.run("DROP TABLE p")
+
+
 async def test_after_each_the_database_is_that_of_the_plain_statement(case: Case) -> None:
     for name, setup, sql in EXACT:
         if name in ("CREATE VIEW", "DROP with triggers", "ADD COLUMN of now"):

@@ -252,7 +252,11 @@ def _policy(part: Part) -> str:
 
 def _whole(t: Sides) -> list[str]:
     own, wanted, alter = t.own, t.wanted, f"ALTER {t.kind} {t.name}"
-    found = [f"{alter} {change}" for change in _options(own["reloptions"], wanted["reloptions"])]
+    here, there = (
+        [*(side["reloptions"] or ()), *(f"toast.{option}" for option in side["toast"] or ())]
+        for side in (own, wanted)
+    )
+    found = [f"{alter} {change}" for change in _options(here, there)]
     if own["relrowsecurity"] != wanted["relrowsecurity"]:
         found.append(
             f"{alter} {'ENABLE' if wanted['relrowsecurity'] else 'DISABLE'} ROW LEVEL SECURITY"

@@ -79,6 +79,8 @@ WITH rel AS (
 SELECT pg_catalog.concat('relation ', r.oid::int8, ' itself'),
        cls.shape || pg_catalog.jsonb_build_object(
          'view', pg_catalog.pg_get_viewdef(CASE WHEN r.relkind IN ('v', 'm') THEN r.oid END),
+         'toast', (SELECT pg_catalog.to_jsonb(s.reloptions) FROM pg_catalog.pg_class s
+                    WHERE s.oid = r.reltoastrelid),
          'key', pg_catalog.pg_get_partkeydef(CASE WHEN r.relkind = 'p' THEN r.oid END),
          'parents', (SELECT string_agg(h.inhparent::text, ' ' ORDER BY h.inhseqno)
                        FROM pg_catalog.pg_inherits h WHERE h.inhrelid = r.oid))
