@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -76,15 +77,66 @@ class Names:
         return name.startswith(("sqlite_", "pragma_"))
 
 
+_LISTED = "SELECT name, type, sql FROM main.sqlite_schema WHERE type IN ('table', 'view')"
+_VIRTUAL = "CREATE VIRTUAL TABLE "  # what the engine keeps begins with, however it was written
+_TREE = frozenset({"node", "parent", "rowid"})
+_WORDS = frozenset({"content", "docsize", "segdir", "segments", "stat"})
+# How the names of tables end in which modules keep what they know.
+_SHADOWS = {
+    "FTS3": _WORDS,
+    "FTS4": _WORDS,
+    "FTS5": frozenset({"config", "content", "data", "docsize", "idx"}),
+    "RTREE": _TREE,
+    "RTREE_I32": _TREE,
+    "GEOPOLY": _TREE,
+}
+
+
+def listed(db: apsw.Connection) -> dict[str, str]:
+    """The kind of each table of the main database, as in ``Names``. ``pragma_table_list`` would
+    say it too, but works out the columns of every view, and views of views can stand for more
+    than could ever be worked out."""
+    return _kinds(db.execute(f"{_LISTED} ORDER BY name").fetchall())
+
+
+def _kinds(rows: Sequence[tuple[object, ...]]) -> dict[str, str]:
+    virtual = {
+        folded(str(name)): module(str(sql)) or ""
+        for name, kind, sql in rows
+        if kind == "table" and str(sql).startswith(_VIRTUAL)
+    }
+    found: dict[str, str] = {}
+    for name, kind, _ in rows:
+        of, _, end = folded(str(name)).rpartition("_")
+        if folded(str(name)) in virtual:
+            kind = "virtual"
+        elif of in virtual and end in _SHADOWS.get(virtual[of], {end}):
+            kind = "shadow"
+        found[str(name)] = str(kind)
+    return found
+
+
+def without_rowid(db: apsw.Connection, table: str) -> bool:
+    """The engine shows the key of such a table as an index of the same name."""
+    return (
+        db.execute("SELECT 1 FROM pragma_index_info(?, 'main') LIMIT 1", (table,)).fetchone()
+        is not None
+    )
+
+
 def names(db: apsw.Connection) -> Names:
-    listed = db.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main'").fetchall()
+    """Also opens every virtual table, so that no statement is seen to do what opening one does."""
+    kinds = listed(db)
+    for name in (n for n, kind in kinds.items() if kind == "virtual"):
+        with contextlib.suppress(apsw.Error):  # who names it is told what is wrong with it
+            db.execute("SELECT 1 FROM pragma_table_xinfo(?, 'main') LIMIT 1", (name,)).fetchall()
     schema = db.execute(
         "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('trigger', 'table')"
     ).fetchall()
     modules = db.execute("SELECT name FROM pragma_module_list").fetchall()
     return Names(
         modules=frozenset(folded(str(name)) for (name,) in modules),
-        kinds={folded(str(name)): str(kind) for name, kind in listed},
+        kinds={"sqlite_schema": "table"} | {folded(n): kind for n, kind in kinds.items()},
         triggers=frozenset(folded(str(name)) for name, kind, _ in schema if kind == "trigger"),
         replacing=frozenset(
             folded(str(name))
@@ -101,14 +153,12 @@ def names(db: apsw.Connection) -> Names:
 
 def shape(db: apsw.Connection, table: str) -> Shape | None:
     """``None`` when there is no such ordinary table."""
-    found = db.execute(
-        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
-        "AND name = ? COLLATE NOCASE",
-        (table,),
-    ).fetchone()
-    if found is None:
+    one_or_virtual = f"{_LISTED} AND (name = ? COLLATE NOCASE OR sql LIKE '{_VIRTUAL}%')"
+    kinds = _kinds(db.execute(one_or_virtual, (table,)).fetchall())
+    name = next((n for n in kinds if folded(n) == folded(table)), None)
+    if name is None or kinds[name] != "table":
         return None
-    name, without_rowid = str(found[0]), bool(found[1])
+    bare = without_rowid(db, name)
     info = db.execute(
         'SELECT name, type, "notnull", pk, hidden '
         "FROM pragma_table_xinfo(?, 'main') ORDER BY cid",
@@ -124,9 +174,9 @@ def shape(db: apsw.Connection, table: str) -> Shape | None:
         name=name,
         columns=tuple(str(row[0]) for row in info if row[4] == 0),
         key=tuple(column for _, column in keyed),
-        rowid=None if without_rowid else next((n for n in ROWID_NAMES if n not in taken), None),
-        rowid_column=_rowid_column(db, name, without_rowid, info),
-        without_rowid=without_rowid,
+        rowid=None if bare else next((n for n in ROWID_NAMES if n not in taken), None),
+        rowid_column=_rowid_column(db, name, bare, info),
+        without_rowid=bare,
         generated=tuple(str(row[0]) for row in info if row[4] in (2, 3)),
         fingerprint=hashlib.sha256(text.encode("ascii")).hexdigest(),
         types=tuple(str(row[1]) for row in info if row[4] == 0),
@@ -134,10 +184,10 @@ def shape(db: apsw.Connection, table: str) -> Shape | None:
 
 
 def _rowid_column(
-    db: apsw.Connection, table: str, without_rowid: bool, info: list[tuple[object, ...]]
+    db: apsw.Connection, table: str, bare: bool, info: list[tuple[object, ...]]
 ) -> str | None:
     keyed = [row for row in info if row[3]]
-    if without_rowid or len(keyed) != 1 or str(keyed[0][1]).upper() != "INTEGER":
+    if bare or len(keyed) != 1 or str(keyed[0][1]).upper() != "INTEGER":
         return None
     # "INTEGER PRIMARY KEY DESC" is an ordinary column with an index of its own.
     indexed = db.execute(
@@ -148,10 +198,11 @@ def _rowid_column(
 
 def foreign_keys(db: apsw.Connection) -> list[ForeignKey]:
     """Every foreign key of the main database whose parent table exists."""
+    plain = [name for name, kind in listed(db).items() if kind == "table"]
     rows = db.execute(
-        'SELECT t.name, f.id, f.seq, f."table", f."from", f."to" FROM pragma_table_list AS t '
-        "JOIN pragma_foreign_key_list(t.name, 'main') AS f "
-        "WHERE t.schema = 'main' AND t.type = 'table' ORDER BY t.name, f.id, f.seq"
+        'SELECT t.value, f.id, f.seq, f."table", f."from", f."to" FROM json_each(?) AS t '
+        "JOIN pragma_foreign_key_list(t.value, 'main') AS f ORDER BY t.value, f.id, f.seq",
+        (json.dumps(plain),),
     ).fetchall()
     grouped: dict[tuple[str, int], list[tuple[str, str, str | None]]] = {}
     for table, number, _, parent, column, to in rows:

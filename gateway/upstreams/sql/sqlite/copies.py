@@ -14,7 +14,13 @@ from typing import Any
 import apsw
 
 from gateway.model import Deny
-from gateway.upstreams.sql.sqlite.catalog import ROWID_NAMES, folded, quoted
+from gateway.upstreams.sql.sqlite.catalog import (
+    ROWID_NAMES,
+    folded,
+    listed,
+    quoted,
+    without_rowid,
+)
 from gateway.upstreams.sql.sqlite.functions import RECEIPTS
 from gateway.upstreams.sql.sqlite.journal import Journals, Kept, unavailable
 from gateway.upstreams.sql.sqlite.pages import sync_folder
@@ -86,23 +92,21 @@ def digest(db: apsw.Connection) -> str:
     numbers = [str(db.pragma(name)) for name in ("user_version", "application_id")]
     found.update(marshal.dumps((schema, numbers), _PLAIN))
     # Those of a virtual table stand here as well, so that its own rows need not be read.
-    tables = db.execute(
-        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' "
-        "AND type IN ('table', 'shadow') ORDER BY name"
-    ).fetchall()
-    for name, keyed in tables:
+    for name, kind in listed(db).items():
+        if kind not in ("table", "shadow"):
+            continue
         if name not in _ASIDE:
             found.update(marshal.dumps(name, _PLAIN))
-            for row in _rows(db, str(name), bool(keyed)):
+            for row in _rows(db, name, without_rowid(db, name)):
                 found.update(marshal.dumps(row, _PLAIN))
     return found.hexdigest()
 
 
 def _rows(db: apsw.Connection, table: str, keyed: bool) -> Iterable[Any]:
-    listed = db.execute(
+    found = db.execute(
         "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden = 0 ORDER BY cid", (table,)
     ).fetchall()
-    columns = [str(name) for (name,) in listed]
+    columns = [str(name) for (name,) in found]
     taken = set(map(folded, columns))
     wanted = [] if keyed else [n for n in ROWID_NAMES if n not in taken][:1]
     for column in map(quoted, columns):

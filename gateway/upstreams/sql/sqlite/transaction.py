@@ -249,12 +249,8 @@ class Transaction:
 
 
 def _without_rowid(db: apsw.Connection) -> dict[str, Shape]:
-    names = db.execute(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND wr "
-        "AND name <> ?",
-        (RECEIPTS,),
-    ).fetchall()
-    shapes = [catalog.shape(db, str(name)) for (name,) in names]
+    names = [n for n, kind in catalog.listed(db).items() if kind == "table" and n != RECEIPTS]
+    shapes = [catalog.shape(db, name) for name in names if catalog.without_rowid(db, name)]
     return {shape.name: shape for shape in shapes if shape is not None}
 
 

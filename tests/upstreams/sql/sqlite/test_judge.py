@@ -212,3 +212,18 @@ async def test_the_largest_text_that_is_allowed_is_judged(tmp_path: Path) -> Non
         assert len(fits.encode()) == 199
         assert verdict(await driver.parse(fits)) == "read"
         assert verdict(await driver.parse(fits + "  ")) == "too_large"
+
+
+async def test_views_of_views_multiply_only_so_far(driver: Driver) -> None:
+    """Each of the first looks twice at the one before it; the engine itself ends at 65,535."""
+    columns = ", ".join(f"c{n}" for n in range(20))
+    views = [f"CREATE TABLE wide({columns})", "CREATE VIEW v0 AS SELECT * FROM wide"]
+    views += [f"CREATE VIEW v{n + 1} AS SELECT * FROM v{n} UNION SELECT * FROM v{n}"
+              for n in range(20)]  # fmt: skip
+    change(driver.path, *views)
+    assert verdict(await driver.parse("SELECT * FROM v4")) == "read"
+    refused = [await driver.parse(f"SELECT * FROM v{n}") for n in (14, 20)]
+    assert [verdict(one) for one in refused] == ["too_large", "sql.unparsable"]
+    assert isinstance(refused[0], Deny)
+    assert "views" in refused[0].detail
+    assert verdict(await driver.parse("SELECT * FROM users")) == "read"

@@ -68,7 +68,6 @@ CHANGES = [
     "ALTER TABLE child ALTER t TYPE bigint",
     "ALTER TABLE t SET (fillfactor = 70, autovacuum_enabled = false)",
     "ALTER TABLE t SET (fillfactor = 70, toast.autovacuum_vacuum_cost_delay = 24)",
-    "ALTER TABLE t SET (toast.autovacuum_enabled = false); ALTER TABLE t RESET (fillfactor)",
     "ALTER TABLE parted ADD COLUMN more int",
     "ALTER TABLE parted ADD CONSTRAINT positive CHECK (k >= 0)",
     "ALTER TABLE base ADD COLUMN more int",
