@@ -31,7 +31,7 @@ from gateway.upstreams.sql.postgres.written import Written
 
 _MOST = 25  # kinds of difference that are worked off one after the other
 
-_RELATIVES = """
+_FAMILY = """
 WITH RECURSIVE named AS (SELECT unnest(%s::int8[])::oid AS oid),
 family(oid) AS (
   SELECT oid FROM named
@@ -40,6 +40,8 @@ family(oid) AS (
     SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits i WHERE i.inhparent = f.oid
     UNION ALL SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = f.oid) AS n
 )
+"""
+_RELATIVES = f"""{_FAMILY}
 SELECT DISTINCT c.oid::int8 FROM (
   SELECT oid FROM family
   UNION ALL SELECT k.conrelid FROM pg_catalog.pg_constraint k JOIN family f ON k.confrelid = f.oid
@@ -60,6 +62,9 @@ SELECT DISTINCT c.oid::int8 FROM (
 JOIN pg_catalog.pg_class c ON c.oid = near.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')"""
 
+_RELATED = f"""{_FAMILY}
+SELECT c.oid::int8 FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid
+WHERE c.relkind IN ('r', 'p')"""
 _PRIVILEGES = ("grant", "revoke")
 _BESIDE = {
     "functions": "pg_proc",
@@ -139,13 +144,13 @@ async def _around(session: Session, named: frozenset[int], change: Written) -> S
 
 
 async def _nothing_else(session: Session, change: Written, before: _Before, made: set[int]) -> None:
-    """Raises ``NoWayBack`` where a table or view is concerned now whose shape before is not
+    """Raises ``NoWayBack`` where a table is related by inheritance now whose shape before is not
     known."""
-    after = await _around(session, before.named, change)
-    unknown = sorted(after.relations - before.scope.relations - made)
-    for _, name, kind in await session.rows(_LABELS, unknown):
-        if kind != "S":
-            raise NoWayBack(f"it also changes {name}, which it does not name")
+    if not before.named or change.verb in _PRIVILEGES:
+        return
+    family = {oid for (oid,) in await session.rows(_RELATED, sorted(before.named))}
+    for _, name, _ in await session.rows(_LABELS, sorted(family - before.scope.relations - made)):
+        raise NoWayBack(f"it also changes {name}, which it does not name")
 
 
 async def _made(session: Session, change: Written, before: _Before) -> list[Seed]:

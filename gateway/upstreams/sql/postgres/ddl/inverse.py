@@ -205,13 +205,16 @@ def _column_changes(part: Part, wanted: Part) -> list[str]:
 
 
 def _options(now: Json, wanted: Json) -> list[str]:
-    here, there = (dict(o.split("=", 1) for o in options or ()) for options in (now, wanted))
+    """They stand in the order in which they were set, so all of them go and come again."""
+    here, there = (list(options or ()) for options in (now, wanted))
+    if here == there:
+        return []
     found = []
-    if reset := [name for name in here if name not in there]:
-        found.append(f"RESET ({', '.join(reset)})")
-    changed = [f"{n} = {_text(v)}" for n, v in there.items() if here.get(n) != v]
-    if changed:
-        found.append(f"SET ({', '.join(changed)})")
+    if here:
+        found.append(f"RESET ({', '.join(option.split('=', 1)[0] for option in here)})")
+    if there:
+        pairs = (option.split("=", 1) for option in there)
+        found.append(f"SET ({', '.join(f'{name} = {_text(value)}' for name, value in pairs)})")
     return found
 
 
