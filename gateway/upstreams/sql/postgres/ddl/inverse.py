@@ -256,7 +256,7 @@ def _policy(part: Part) -> str:
 def _whole(t: Sides) -> list[str]:
     own, wanted, alter = t.own, t.wanted, f"ALTER {t.kind} {t.name}"
     here, there = (
-        [*(side["reloptions"] or ()), *(f"toast.{option}" for option in side["toast"] or ())]
+        [*(side["reloptions"] or ()), *(f"toast.{option}" for option in side.get("toast") or ())]
         for side in (own, wanted)
     )
     found = [f"{alter} {change}" for change in _options(here, there)]

@@ -7,6 +7,7 @@ from gateway.upstreams.sql.postgres.ddl.sides import pairs
 
 OWN = {
     "relkind": "r", "schema": "public", "relname": "a", "reloptions": None, "comment": None,
+    "toast": None,
     "relrowsecurity": False, "relforcerowsecurity": False, "relpersistence": "p",
     "relreplident": "d", "relispartition": False, "view": None, "parents": None, "bound": None,
 }  # fmt: skip
@@ -77,3 +78,12 @@ def test_only_what_differs_and_is_on_both_sides_is_paired() -> None:
     now = {**_shape(), "relation 2 itself": OWN, "function 3": {}}
     (pair,) = pairs(now, _shape({"relname": "b"}))
     assert (pair.oid, pair.own["relname"], pair.wanted["relname"]) == ("1", "a", "b")
+
+
+def test_options_come_back_in_their_order() -> None:
+    now = _shape({"reloptions": ["b=2", "a=1"], "toast": ["c=4"]})
+    goal = _shape({"reloptions": ["a=1", "b=it's"], "toast": None})
+    assert nearer(now, goal) == [
+        'ALTER TABLE "public"."a" RESET (b, a, toast.c)',
+        "ALTER TABLE \"public\".\"a\" SET (a = '1', b = 'it''s')",
+    ]
