@@ -97,7 +97,8 @@ def _facts(c: Column) -> list[object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """``operators``: referenced column = referencing column."""
+    """``operators``: referenced column = referencing column; ``collations``: what stands behind
+    the latter, which the server compares as the former."""
 
     name: str
     child: int
@@ -107,6 +108,7 @@ class ForeignKey:
     parent_name: str
     parent_columns: tuple[str, ...]
     operators: tuple[str, ...]
+    collations: tuple[str, ...]
     acts: bool  # deletes or updates of the parent change the child
     temporal: bool
 
@@ -202,6 +204,14 @@ SELECT k.conname, k.conrelid::int8, k.confrelid::int8,
              FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY x(op, i)
              JOIN pg_catalog.pg_operator o ON o.oid = x.op
              JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY x.i),
+       ARRAY(SELECT CASE WHEN f.attcollation <> r.attcollation AND f.attcollation <> 0
+                    THEN pg_catalog.format(' COLLATE %%I.%%I', n.nspname, o.collname) ELSE '' END
+             FROM ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey))
+                  WITH ORDINALITY x(child, parent, i)
+             JOIN pg_catalog.pg_attribute r ON r.attrelid = k.conrelid AND r.attnum = x.child
+             JOIN pg_catalog.pg_attribute f ON f.attrelid = k.confrelid AND f.attnum = x.parent
+             LEFT JOIN pg_catalog.pg_collation o ON o.oid = f.attcollation
+             LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace ORDER BY x.i),
        k.confupdtype NOT IN ('a', 'r') OR k.confdeltype NOT IN ('a', 'r'),
        COALESCE((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false)
 FROM pg_catalog.pg_constraint k
@@ -219,7 +229,7 @@ OF_TABLES = (
     Question(text=_INDEXES, width=7),
     Question(text=_TABLES, width=4),
 )
-OF_KEYS = Question(text=_FOREIGN_KEYS, width=10)
+OF_KEYS = Question(text=_FOREIGN_KEYS, width=11)
 
 
 async def tables(session: Session, oids: Sequence[int]) -> dict[int, Table]:
@@ -306,6 +316,7 @@ def foreign_keys_of(rows: Answer) -> tuple[ForeignKey, ...]:
             child_columns=tuple(child_columns),
             parent_columns=tuple(parent_columns),
             operators=tuple(operators),
+            collations=tuple(collations),
             acts=acts,
             temporal=temporal,
         )
@@ -318,6 +329,7 @@ def foreign_keys_of(rows: Answer) -> tuple[ForeignKey, ...]:
             child_columns,
             parent_columns,
             operators,
+            collations,
             acts,
             temporal,
         ) in rows

@@ -58,8 +58,11 @@ async def _referenced(session: Session, restore: Restore, key: ForeignKey) -> li
 
 
 def _equal(alias: str, key: ForeignKey, children: Sequence[str]) -> str:
-    triples = zip(key.parent_columns, key.operators, children, strict=True)
-    return " AND ".join(f"{alias}.{_quoted(parent)} {op} {child}" for parent, op, child in triples)
+    parts = zip(key.parent_columns, key.operators, children, key.collations, strict=True)
+    return " AND ".join(
+        f"{alias}.{_quoted(parent)} {op} {child}{collation}"
+        for parent, op, child, collation in parts
+    )
 
 
 def _quoted(name: str) -> str:

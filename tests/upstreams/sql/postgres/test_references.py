@@ -78,3 +78,26 @@ async def test_keys_over_several_columns_and_partitions_are_kept_intact(case: Ca
     assert (await case.revert(added.undo)).whys == ["referenced"]
     assert (await case.revert(gone.undo)).whys == ["orphan"]
     assert case.dump() == there
+
+
+async def test_values_are_compared_as_those_that_they_refer_to(case: Case) -> None:
+    case.setup(
+        """
+        CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        CREATE TABLE p(a text COLLATE "C" PRIMARY KEY, b text COLLATE loose UNIQUE);
+        CREATE TABLE c(a text COLLATE "POSIX" REFERENCES p, b text COLLATE loose REFERENCES p(b));
+        INSERT INTO p VALUES ('x', 'X'), ('y', 'Y'); INSERT INTO c VALUES ('x', 'x');
+        """
+    )
+    before = case.dump()
+    for sql in ("INSERT INTO c VALUES ('y', 'Y'), (NULL, 'X')", "DELETE FROM c", "DELETE FROM p "
+                "WHERE a = 'y'", "UPDATE c SET a = 'y', b = 'y'"):  # fmt: skip
+        done = await case.call(sql)
+        assert (await case.revert(done.undo)).states == ["reverted"], sql
+        assert case.dump() == before
+    done = await case.call("INSERT INTO c VALUES ('y', 'Y')")
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    done = await case.call("DELETE FROM c")
+    case.admin.execute("DELETE FROM p")
+    reverted = await case.revert(done.undo)
+    assert (reverted.states, reverted.whys) == (["conflict"], ["orphan"])
