@@ -2,7 +2,7 @@
 stores and real databases; then a new process recovers. Nothing is lost, nothing is done twice,
 and no settled state lies.
 
-``HOLDFAST_SEEDS`` seeds per step (10 by default).
+``HOLDFAST_SEEDS`` seeds per step (3 by default).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer
 
-SEEDS = size("seeds", 4)
+SEEDS = size("seeds", 3)
 MARIADB_SEEDS = size("seeds", 2)  # a database of its own is slow to make there
 CALLS = 5
 ENTRIES = {id: 1 + id % ACCOUNTS for id in range(1, 25)}

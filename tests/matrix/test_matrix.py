@@ -19,7 +19,7 @@ from tests.matrix.running import shape_outcomes
 
 POSTGRES = load(FOLDER / "postgres.yaml")
 # Every how manieth cell of MariaDB is run; all with ``HOLDFAST_MATRIX_STEP=1``.
-STEP = size("matrix_step", 8)
+STEP = size("matrix_step", 12)
 MARIADB = load(FOLDER / "mariadb.yaml")
 
 
