@@ -193,7 +193,7 @@ class MariadbAttempt:
     def _imaged(
         self, own: Session, peer: Session, ran: _Ran
     ) -> tuple[TableImage, ...] | Summary | Deny:
-        limits, ranged = self._around.limits, self._ranged(ran, ran.reach)
+        limits, ranged = self._around.limits, self._ranged(own, ran, ran.reach)
         large = ran.after.since(ran.before).total > images.PART
         if large and ranged is not None and sweepable(ran.reach, ranged):
             sweep = Sweep(own, peer, ranged, most=limits.max_capture_rows)
@@ -291,7 +291,7 @@ class MariadbAttempt:
         """The first table that is written to, for an extent without images."""
         return next((".".join(name) for name in self._wanted()), "")
 
-    def _ranged(self, ran: _Ran, reach: Closure) -> Ranged | None:
+    def _ranged(self, own: Session, ran: _Ran, reach: Closure) -> Ranged | None:
         changes = self._changes()
         if len(changes) != 1 or changes[0].single is None:
             return None
@@ -310,8 +310,15 @@ class MariadbAttempt:
             affected=affected,
             first=reply.insert_id,
             handled=done,
-            strict=busy or _unstable(written),
+            strict=busy or _unstable(written) or self._loose(own, written, table.at),
         )
+
+    def _loose(self, own: Session, written: Written, target: Name) -> bool:
+        """Whether the condition looks at what the transaction does not keep as it was: rows of
+        InnoDB that a statement reads to write stay locked, all else may change meanwhile."""
+        others = {self._around.at(ref) for ref in written.refs} - {target}
+        found = catalog.relations(own, others).values()
+        return any(r.kind != "BASE TABLE" or r.engine != "InnoDB" for r in found)
 
     def _too_large(self) -> Deny:
         limits = self._around.limits

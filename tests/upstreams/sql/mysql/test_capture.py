@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import random
 import threading
+from typing import Any
 
 import pymysql
 import pytest
 
 from gateway.errors import UpstreamError
 from gateway.model import RowCounts
+from gateway.upstreams.sql.mysql.attempt import MariadbAttempt
 from tests.fixtures.mariadb_case import Case, Refused
 from tests.fixtures.options import size
 
@@ -149,3 +151,33 @@ async def test_rows_that_a_statement_left_out_are_no_part_of_it(
     assert changed == len(set(before["p"][1]) - set(after["p"][1]))
     assert (await case.revert(done.undo)).states == ["reverted"]
     assert case.dump() == before
+
+
+@pytest.mark.parametrize("engine", ["MyISAM", "InnoDB"])
+async def test_a_condition_over_what_others_can_change_meanwhile(
+    case: Case, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many rows are found as were deleted, and they are others."""
+    case.setup(
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+        f"CREATE TABLE chosen (id INT PRIMARY KEY) ENGINE={engine}",
+        "INSERT INTO t SELECT seq, 0 FROM seq_1_to_9",
+        "INSERT INTO chosen VALUES (1), (2)",
+    )
+    before = case.dump()["t"]
+    real = MariadbAttempt._measure
+
+    def measure(attempt: MariadbAttempt, *told: Any) -> object:
+        with case.connection() as other, other.cursor() as cursor:
+            cursor.execute("SET innodb_lock_wait_timeout = 1")
+            with contextlib.suppress(pymysql.err.OperationalError):
+                cursor.execute("UPDATE chosen SET id = 7 WHERE id = 2")
+        return real(attempt, *told)
+
+    monkeypatch.setattr(MariadbAttempt, "_measure", measure)
+    done = await case.call("DELETE FROM t WHERE id IN (SELECT id FROM chosen)")
+    assert done.ran.measured.tables == {f"{case.database}.t": RowCounts(deleted=2)}
+    left = case.run("SELECT id FROM t ORDER BY id")
+    assert left == [(n,) for n in range(3, 10)]
+    assert (await case.revert(done.undo)).states == ["reverted"]
+    assert case.dump()["t"] == before
