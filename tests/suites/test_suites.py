@@ -1,7 +1,8 @@
 """Test files of the databases themselves through the gateway. Whole suites by flag, each a folder:
 ``HOLDFAST_MARIADB_SUITE`` (``mysql-test``), ``HOLDFAST_POSTGRES_SUITE`` (``src/test/regress/sql``)
-and ``HOLDFAST_SQLITE_SUITE`` (``test``); ``HOLDFAST_FILES`` of them, chosen by chance. Without, a
-few statements that an undo once did not bring back.
+and ``HOLDFAST_SQLITE_SUITE`` (``test``); ``HOLDFAST_FILES`` of them, drawn by the number
+``HOLDFAST_DRAW``, so that all workers draw the same. Without, a few statements that an undo once
+did not bring back.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def files(name: str, sample: str) -> list[Path]:
     if folder is None:
         return [SAMPLES / sample]
     found = sorted(Path(folder).rglob(f"*{Path(sample).suffix}"))
-    return random.sample(found, min(FILES, len(found)))
+    return random.Random(size("draw", 1)).sample(found, min(FILES, len(found)))
 
 
 def text(path: Path) -> str:
