@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from gateway.errors import UpstreamError
-from gateway.interfaces import Upstream
+from gateway.interfaces import Rehearsing, Upstream
 from gateway.model import (
     ActionClass,
     Call,
@@ -95,6 +95,11 @@ class Suite:
                 captured = await attempt.capture()
                 if isinstance(captured, Deny):
                     return captured.reason
+                if action.cls is ActionClass.DESTRUCTIVE and isinstance(attempt, Rehearsing):
+                    # As by default: a row that was an orphan before is not made one again.
+                    refusal = await attempt.rehearse(demanded=False)
+                    if refusal is not None:
+                        return refusal.reason
                 outcome = await attempt.commit(Permit.issue(call.id, 1))
                 if outcome.refusal is not None:
                     return outcome.refusal.reason
