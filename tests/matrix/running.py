@@ -27,7 +27,7 @@ from tests.matrix.cases import EXACT, FAILS, REFUSED, Shape, Statement
 Dump = Mapping[str, Any]
 
 _REFUSALS = frozenset({"undo.unavailable", "sql.unsupported"})
-_ids = itertools.count(1)  # a target remembers the calls that it has seen
+_ids = itertools.count(1)
 
 
 class Engine(Protocol):
@@ -128,7 +128,8 @@ def _seen(plain: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _asked(sql: str) -> Call:
+def asked(sql: str) -> Call:
+    """Each with an id of its own: a target remembers the calls that it has seen."""
     return Call(
         id=f"call_{next(_ids)}",
         subject=Subject(id="agent", session="s"),
@@ -141,7 +142,7 @@ def _asked(sql: str) -> Call:
 
 
 async def _call(engine: Engine, sql: str) -> tuple[Undo, Mapping[str, Any]] | Deny | UpstreamError:
-    call, upstream = _asked(sql), engine.upstream
+    call, upstream = asked(sql), engine.upstream
     try:
         action = await upstream.parse(call)
         if isinstance(action, Deny):
@@ -163,7 +164,7 @@ async def _call(engine: Engine, sql: str) -> tuple[Undo, Mapping[str, Any]] | De
 
 async def _revert(engine: Engine, undo: Undo) -> Undo | str:
     """The way back from the revert, or what stood against it."""
-    call = _asked("")
+    call = asked("")
     async with engine.upstream.unwind(call, [("call_1", undo)], OnConflict.ABORT) as unwinding:
         (step,) = await unwinding.run()
         if step.state != "reverted":

@@ -5,29 +5,24 @@ these were written, so they meet what no test of ours was made for."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from gateway.errors import UpstreamError
 from gateway.interfaces import Rehearsing, Upstream
 from gateway.model import (
     ActionClass,
-    Call,
     Deny,
     OnConflict,
     Permit,
     Reversibility,
-    Subject,
-    Surface,
     Undo,
 )
+from tests.matrix.running import asked
 
 _LONGEST = 20_000  # characters
 _S = 60.0
-_ids = itertools.count(1)
 
 
 class Target(Protocol):
@@ -81,7 +76,7 @@ class Suite:
         self.wrong.append(f"{what}: {sql[:300]}")
 
     async def _called(self, sql: str) -> Undo | str:
-        call = _call(sql)
+        call = asked(sql)
         try:
             action = await self._target.upstream.parse(call)
             if isinstance(action, Deny):
@@ -129,7 +124,7 @@ class Suite:
             self.seen["exact again"] += 1
 
     async def _reverted(self, undo: Undo) -> Undo | str:
-        call = _call("revert")
+        call = asked("revert")
         unwind = self._target.upstream.unwind(call, [("call", undo)], OnConflict.ABORT)
         async with asyncio.timeout(_S), unwind as unwinding:
             (step,) = await unwinding.run()
@@ -146,15 +141,3 @@ class Suite:
 
 def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-
-
-def _call(sql: str) -> Call:
-    return Call(
-        id=f"suite_{next(_ids)}",
-        subject=Subject(id="agent", session="s"),
-        surface=Surface.SQL,
-        tool="app",
-        request={"sql": sql},
-        digest="d",
-        received_at=datetime.now(UTC),
-    )

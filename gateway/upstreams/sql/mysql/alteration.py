@@ -202,7 +202,7 @@ def of_key(
         # Perhaps it makes one all the same, in the place of that one.
         text = catalog.definition(session, table)
         again = difference.rekeyed(text, {definition.key.name: definition.key.columns})
-        if f"KEY {quoted(definition.key.name)} " not in text:
+        if f"KEY {quoted(definition.key.name)} ".lower() not in text.lower():
             again = (made.format("IF EXISTS "), *again)
         backward = ", ".join((backward, *again))
     return Alteration(table=table, forward=forward, backward=backward, before=gone, after=there)

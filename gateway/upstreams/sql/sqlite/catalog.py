@@ -103,7 +103,7 @@ def _kinds(rows: Sequence[tuple[object, ...]]) -> dict[str, str]:
     virtual = {
         folded(str(name)): module(str(sql)) or ""
         for name, kind, sql in rows
-        if kind == "table" and str(sql).startswith(_VIRTUAL)
+        if kind == "table" and str(sql).upper().startswith(_VIRTUAL)
     }
     found: dict[str, str] = {}
     for name, kind, _ in rows:

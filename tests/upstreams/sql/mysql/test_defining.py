@@ -144,6 +144,11 @@ EXACT = [
         "DROP TABLE c",
     ),
     ("CREATE of a child", FAMILY, "CREATE TABLE n (p INT, FOREIGN KEY (p) REFERENCES p (id))"),
+    (
+        "ADD FOREIGN KEY beside an index of its name in capitals",
+        (*HEIRS, "ALTER TABLE c ADD KEY K (v), ADD KEY q (q)"),
+        "ALTER TABLE c ADD CONSTRAINT k FOREIGN KEY (q) REFERENCES p (id)",
+    ),
     *(
         (f"{sql} where an index {what}", (*HEIRS, *indexes), sql.format("c"))
         for what, indexes in INDEXES.items()

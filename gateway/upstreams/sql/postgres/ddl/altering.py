@@ -157,7 +157,10 @@ async def _made(session: Session, change: Written, before: _Before) -> list[Seed
     """Relations, types and schemas that were not there."""
     fresh = [n for n in change.named if n.fresh and n.verb == "create"]
     known = {Seed(catalog="pg_class", oid=oid) for oid in before.scope.relations}
-    return [seed for seed in await seeds(session, fresh) if seed not in known | before.there]
+    found = await seeds(session, fresh)
+    if change.verb == "create" and fresh and not found:
+        raise NoWayBack("what it makes is not to be found")
+    return [seed for seed in found if seed not in known | before.there]
 
 
 @dataclass(frozen=True, slots=True)
