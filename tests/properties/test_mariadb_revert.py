@@ -4,7 +4,7 @@ keys of all kinds, cascades, triggers and rows that only differ in what a collat
 of more rows than are held at once goes part by part: here that is more than one, two, or a great
 many.
 
-``HOLDFAST_CASES`` chains (200 by default).
+``HOLDFAST_CASES`` chains (500 by default).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.fixtures.mariadb_case import Case, Dump, Refused
 from tests.fixtures.mariadb_server import MariadbServer
 from tests.fixtures.options import size
 
-CASES = size("cases", 200)
+CASES = size("cases", 500)
 SEEN: Counter[str] = Counter()
 
 SCHEMA = (
@@ -213,7 +213,7 @@ def _rows(dump: Dump) -> dict[str, object]:
     max_examples=CASES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize=CASES <= 200,
+    derandomize=CASES <= 500,
 )
 @given(
     agent=st.lists(statement, min_size=1, max_size=4),

@@ -24,7 +24,7 @@ from gateway.model import OnConflict, Undo
 from tests.fixtures.postgres_case import Case
 from tests.fixtures.postgres_server import PostgresServer
 
-CASES = int(os.environ.get("HOLDFAST_CASES") or 100)  # on each version
+CASES = int(os.environ.get("HOLDFAST_CASES") or 250)  # on each version
 FRESH = 200  # worlds after which another database is faster than its swollen catalogs
 
 # Making a failing case smaller takes many times longer than finding it: only on request.

@@ -24,7 +24,7 @@ from tests.properties.test_sqlite_revert import agents, foreign_key_faults, sche
 from tests.properties.test_sqlite_revert import literal as literals
 from tests.upstreams.sql.sqlite.driving import Done, Driver, change, driving, rows_of
 
-CASES = int(os.environ.get("HOLDFAST_CASES", "200"))
+CASES = int(os.environ.get("HOLDFAST_CASES", "500"))
 SEEN: Counter[str] = Counter()
 SETTINGS = settings(
     max_examples=CASES,

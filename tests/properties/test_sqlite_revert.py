@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway.errors import UpstreamError
 from tests.upstreams.sql.sqlite.driving import Done, Driver, driving, rows_in, rows_of
 
-CASES = int(os.environ.get("HOLDFAST_CASES", "200"))
+CASES = int(os.environ.get("HOLDFAST_CASES", "300"))
 SEEN: Counter[str] = Counter()
 
 LITERALS = [
