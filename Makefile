@@ -10,7 +10,7 @@ CONFIG ?= config.example.yaml
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock schema format clients clean
+.PHONY: help run test check bench lock schema format clients mysql clean
 
 help: ## shows this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ lock: $(VENV)/.created ## resolves the dependencies anew (UPGRADE=--upgrade for 
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) --group dev --constraint requirements.lock pyproject.toml - \
 		-o requirements-dev.lock
 	$(UV_COMPILE) --group clients -o requirements-clients.lock
+
+mysql: var/mysql/.fetched ## fetches MySQL for its tests, where Debian's unstable can be reached
+
+var/mysql/.fetched: tests/fixtures/mysql_server.py | $(DEV)
+	$(BIN)/python -m tests.fixtures.mysql_server
+	@touch $@
 
 # What the acceptance tests of the MCP side run: clients and servers of others. Needs npm.
 clients: var/clients/.installed var/node/.installed ## installs the clients and servers of others

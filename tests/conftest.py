@@ -10,7 +10,9 @@ import hypothesis
 import pytest
 
 from tests.fixtures import mariadb_server as mariadb
+from tests.fixtures import mysql_server as mysql
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.mysql_server import MysqlServer
 from tests.fixtures.options import campaign, size
 from tests.fixtures.postgres_server import PostgresServer, unavailable
 
@@ -59,9 +61,31 @@ def each_postgres(request: pytest.FixtureRequest) -> PostgresServer:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
-    """A real MariaDB of our own, started for this run."""
+    """A real MariaDB of our own, started for this run; MySQL with ``HOLDFAST_MYSQL=1``, for which
+    not every test is meant."""
+    if size("mysql", 0):
+        with MysqlServer.started() as other:
+            yield other
+        return
     why = mariadb.unavailable()
     if why is not None:
         pytest.skip(why)
     with MariadbServer.started() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MysqlServer]:
+    """A real MySQL of our own, where it can be had."""
+    why = mysql.unavailable()
+    if why is not None:
+        pytest.skip(why)
+    with MysqlServer.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def each_mysql(request: pytest.FixtureRequest) -> MariadbServer:
+    """Both servers of this protocol, one after the other."""
+    server: MariadbServer = request.getfixturevalue(f"{request.param}_server")
+    return server

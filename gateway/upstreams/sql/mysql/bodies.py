@@ -64,6 +64,25 @@ def bare_only(tokens: Collection[Token]) -> str | None:
     return None
 
 
+def lacked(tokens: Sequence[Token], lacking: Collection[str]) -> str | None:
+    """A word that means something else on a server that lacks some of the native functions: one of
+    those, so that a stored or loaded one may have the name, or the quotes of dollar signs that it
+    knows."""
+    if not lacking:
+        return None
+    for token, after in pairwise([*tokens, _END]):
+        if token.kind != "word":
+            continue
+        if token.text.startswith("$"):
+            return f"The word {token.text}"
+        if after.text == "(" and token.text.lower() in lacking:
+            return f"The function {token.text}"
+    return None
+
+
+_END = Token("other", "", spaced=False)
+
+
 def pairs(tokens: Collection[Token]) -> Iterator[Name]:
     """Every ``a.b`` of a text: names of tables are among them."""
     listed = list(tokens)
@@ -72,23 +91,27 @@ def pairs(tokens: Collection[Token]) -> Iterator[Name]:
             yield listed[i].text, listed[i + 2].text
 
 
-def view_tables(definition: str) -> frozenset[Name] | Deny:
-    """What a view's canonical text names, and more."""
+def view_tables(definition: str, lacking: Collection[str] = ()) -> frozenset[Name] | Deny:
+    """What a view's canonical text names, and more. ``lacking``: see ``Variety``."""
     texts = lexing.read(definition, ())
     if isinstance(texts, Deny):
         return _unknown(f"its text cannot be read: {texts.detail}")
     tokens = [token for text in texts for token in text.tokens]
-    told = odd_call(tokens) or bare_only(tokens)
+    told = odd_call(tokens) or bare_only(tokens) or lacked(tokens, lacking)
     if told is not None:
         return _unknown(f"it uses {told}")
     return frozenset(pairs(tokens))
 
 
 def trigger_tables(
-    body: str, schema: str, known: Collection[str], routines: Collection[str]
+    body: str,
+    schema: str,
+    known: Collection[str],
+    routines: Collection[str],
+    lacking: Collection[str] = (),
 ) -> frozenset[Name] | Deny:
     """Every table that a trigger's body can touch, and more. ``known``: those of ``schema``;
-    ``routines``: names of stored routines, in lower case."""
+    ``routines``: names of stored routines, in lower case; ``lacking``: see ``Variety``."""
     texts = lexing.read(body, ())
     if isinstance(texts, Deny):
         return _unknown(f"its body cannot be read: {texts.detail}")
@@ -96,7 +119,7 @@ def trigger_tables(
     names = {name.lower(): name for name in known}
     told = odd_call(tokens, names.keys() - set(routines)) or bare_only(tokens) or _outside(tokens)
     if told is None:
-        told = _stored(tokens, routines)
+        told = _stored(tokens, routines) or lacked(tokens, lacking)
     if told is not None:
         return _unknown(f"it uses {told}")
     single = {(schema, names[t.text.lower()]) for t in tokens if t.text.lower() in names}

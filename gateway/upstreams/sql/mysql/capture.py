@@ -22,7 +22,7 @@ from gateway.upstreams.sql.mysql import rows
 from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name, Table
 from gateway.upstreams.sql.mysql.closure import Closure
 from gateway.upstreams.sql.mysql.counters import Handled, rows_modified
-from gateway.upstreams.sql.mysql.failures import lost
+from gateway.upstreams.sql.mysql.failures import code_of, lost
 from gateway.upstreams.sql.mysql.grammar import Single
 from gateway.upstreams.sql.mysql.images import Summary, TableImage, paired
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -63,6 +63,12 @@ class _Found:
         self.after = {rows.key_of(self.table, row): row for row in found}
 
 
+UNTOLD = (
+    "A JSON value here holds a decimal, a time or bytes, which its text does not tell, so that it "
+    "could not be put back as it was."
+)
+
+
 class TooMany(Exception):
     """More rows would have to be looked at than may be."""
 
@@ -90,6 +96,10 @@ class Capture:
             images = found if found is not None else self._whole(reach)
         except TooMany as error:
             return Deny(reason="undo.unavailable", detail=str(error))
+        except pymysql.Error as error:
+            if code_of(error) != rows.UNTOLD:
+                raise
+            return Deny(reason="undo.unavailable", detail=UNTOLD)
         return tuple(image for image in images if image.changes)
 
     # --- by candidates --------------------------------------------------------------------
@@ -125,10 +135,13 @@ class Capture:
             keys = list({**target.before, **target.after})
             target.put_before(rows.by_key(self._peer, table, keys))
         image = _image(target)
-        if not accounted(ranged, image.summary().counts()):
-            return None
         images = {table.at: image}
+        together = self._own.counts_cascades
+        if not together and not accounted(ranged, image.summary().counts()):
+            return None
         if reach.cascades and not self._cascade(reach, images, target):
+            return None
+        if together and not accounted(ranged, _total(images.values())):
             return None
         return list(images.values())
 
@@ -240,6 +253,15 @@ class Capture:
 def _digest(row: Row) -> bytes:
     parts = (b"-" if cell is None else b"%d:%b" % (len(cell), cell) for cell in row)
     return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
+
+
+def _total(images: Iterable[TableImage]) -> RowCounts:
+    counts = [image.summary().counts() for image in images]
+    return RowCounts(
+        inserted=sum(c.inserted for c in counts),
+        updated=sum(c.updated for c in counts),
+        deleted=sum(c.deleted for c in counts),
+    )
 
 
 def _image(found: _Found) -> TableImage:

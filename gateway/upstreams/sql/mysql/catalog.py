@@ -128,7 +128,14 @@ def _among(session: Session, schema_column: str, table_column: str, names: Itera
     for schema, known in by_schema.items():
         of, listed = f"{schema_column} = {_one(schema)}", ", ".join(map(_one, sorted(known)))
         loosely = f"{table_column} IN ({listed})"
-        if session.names_fold or schema.lower() == "information_schema":
+        if schema.lower() == "information_schema":  # in any letters
+            listed = ", ".join(map(_one, sorted(name.upper() for name in known)))
+            parts.append(
+                f"(LOWER({schema_column}) = {_one(schema.lower())} AND "
+                f"UPPER({table_column}) IN ({listed}))"
+            )
+            continue
+        if session.names_fold:
             parts.append(f"({of} AND {loosely})")
             continue
         exactly = f"BINARY {schema_column} = {_one(schema)} AND BINARY {table_column} IN ({listed})"
@@ -266,7 +273,7 @@ def _children(session: Session, parents: Sequence[Name]) -> list[Name] | None:
         return None
     try:
         rows = session.texts(
-            "SELECT for_name FROM information_schema.innodb_sys_foreign WHERE ref_name IN "
+            f"SELECT for_name FROM {session.variety.keys} WHERE ref_name IN "
             f"({', '.join(map(_one, spelled))})"
         )
     except pymysql.Error as error:
@@ -343,7 +350,7 @@ def fingerprint(session: Session, name: Name) -> str:
 def _columns(session: Session, names: Sequence[Name]) -> dict[Name, tuple[Column, ...]]:
     rows = session.texts(
         "SELECT table_schema, table_name, column_name, data_type, character_set_name, "
-        "is_generated, extra FROM information_schema.columns WHERE "
+        f"{session.variety.generated}, extra FROM information_schema.columns WHERE "
         + _among(session, "table_schema", "table_name", names)
         + " ORDER BY table_schema, table_name, ordinal_position"
     )
@@ -353,7 +360,7 @@ def _columns(session: Session, names: Sequence[Name]) -> dict[Name, tuple[Column
             name=str(name),
             type=str(type_),
             charset=charset,
-            generated=generated != "NEVER",
+            generated=generated == "1",
             counter="auto_increment" in (extra or ""),
         )
         found[str(schema), str(table)].append(column)

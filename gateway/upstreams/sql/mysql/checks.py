@@ -12,8 +12,8 @@ from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, names_in
 from gateway.upstreams.sql.mysql.literals import text_literal
 from gateway.upstreams.sql.mysql.rights import hidden, keys_hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
+from gateway.upstreams.sql.mysql.varieties import numbers
 
-OLDEST = (10, 6)
 _TOO_MUCH = ("SUPER", "FILE", "CREATE USER", "SHUTDOWN", "EXECUTE", "EVENT", "SET USER",
              "BINLOG ADMIN", "REPLICATION SLAVE ADMIN")  # fmt: skip
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys', 'holdfast')"
@@ -55,7 +55,13 @@ def capture_findings(session: Session, about: str) -> list[Finding]:
             f"The gateway's account is not shown the triggers of {'.'.join(unseen[0])}: writes to "
             "it are refused. GRANT TRIGGER on what agents may change TO it.",
         )
-    if not events.allowed(session):
+    if not session.variety.silent:
+        say(
+            "info",
+            f"Calls whose way back would fire triggers are refused: {session.variety.name} cannot "
+            "switch them off for a session.",
+        )
+    elif not events.allowed(session):
         say(
             "info",
             "Calls whose way back would fire triggers are refused: the gateway's account has no "
@@ -86,9 +92,11 @@ def _server(session: Session, say: Say) -> None:
         "SELECT VERSION(), @@GLOBAL.sql_mode, @@GLOBAL.binlog_format, @@GLOBAL.binlog_row_image, "
         "@@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.event_scheduler"
     )[0]
-    numbers = tuple(int(n) for n in (version or "0.0").split("-")[0].split(".")[:2])
-    if numbers < OLDEST:
-        say("error", f"MariaDB before {'.'.join(map(str, OLDEST))} is not supported.")
+    kind = session.variety
+    if numbers(version or "") < kind.oldest:
+        say("error", f"{kind.name} before {'.'.join(map(str, kind.oldest))} is not supported.")
+    if not kind.defines:
+        say("info", f"Changes of the schema are not served on {kind.name}: they are refused.")
     odd = sorted(LEXICAL & set((modes or "").split(",")))
     if odd:
         say("warning", f"sql_mode has {', '.join(odd)}; calls run without it.")

@@ -37,12 +37,14 @@ class _Unknown(Exception):
         self.refusal = Deny(reason=reason, detail=detail)
 
 
-def closure(session: Session, wanted: Mapping[Name, Iterable[str]]) -> Closure | Deny:
+def closure(
+    session: Session, wanted: Mapping[Name, Iterable[str]], *, fires: bool = False
+) -> Closure | Deny:
     """``wanted``: what a statement writes to, with its verbs. ``Deny`` for what cannot be followed
     or captured exactly. ``session`` is of the gateway's own account: agents' are shown neither
     triggers nor tables of others. While the statement's transaction holds its tables, nobody can
-    alter them."""
-    walk = _Walk(session)
+    alter them. ``fires``: whether what foreign keys do there fires triggers."""
+    walk = _Walk(session, fires)
     try:
         for name, verbs in wanted.items():
             walk.write(name, frozenset(verbs))
@@ -53,8 +55,9 @@ def closure(session: Session, wanted: Mapping[Name, Iterable[str]]) -> Closure |
 
 
 class _Walk:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, fires: bool) -> None:
         self._session = session
+        self._fires = fires
         self._waiting: list[tuple[Name, str, bool]] = []
         self._seen: set[tuple[Name, str, bool]] = set()
         self._known: dict[str, frozenset[str]] = {}
@@ -119,7 +122,7 @@ class _Walk:
             if key not in self._found.cascades:
                 self._found.cascades.append(key)
             child = "delete" if verb == "delete" and acts == "CASCADE" else "update"
-            self._add(key.child, child, spoken=False)
+            self._add(key.child, child, spoken=self._fires)
 
     def _fire(self, trigger: catalog.Trigger) -> None:
         label = f"{trigger.table[0]}.{trigger.name}"
@@ -134,7 +137,13 @@ class _Walk:
             self._known[schema] = catalog.names_in(self._session, schema)
         if self._routines is None:
             self._routines = catalog.routines(self._session)
-        named = trigger_tables(trigger.body, schema, self._known[schema], self._routines)
+        named = trigger_tables(
+            trigger.body,
+            schema,
+            self._known[schema],
+            self._routines,
+            self._session.variety.lacking,
+        )
         if isinstance(named, Deny):
             raise _Unknown(f"The trigger {label} cannot be followed: {named.detail}.")
         found = catalog.relations(self._session, named)

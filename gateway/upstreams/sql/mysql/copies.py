@@ -38,7 +38,7 @@ def remove(session: Session, table: Table, gone: Counter[Row]) -> None:
     cannot be told from others."""
     single = gone
     if len(gone) > _FEW:
-        digest = rows.digest(table)
+        digest = rows.digest(session, table)
         columns = rows.selected(rows.stored(table))
         there: Counter[Row] = Counter()
         digests: dict[Row, bytes] = {}

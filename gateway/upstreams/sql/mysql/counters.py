@@ -13,7 +13,7 @@ from gateway.upstreams.sql.mysql.session import Session
 
 _ORDER = ("HANDLER_WRITE", "HANDLER_UPDATE", "HANDLER_DELETE")
 _STATUS = (
-    "SELECT variable_name, variable_value FROM information_schema.session_status WHERE "
+    "SELECT UPPER(variable_name), variable_value FROM {} WHERE "
     "variable_name IN ('HANDLER_WRITE', 'HANDLER_UPDATE', 'HANDLER_DELETE')"
 )
 _DENIED = frozenset({1227, 1142, 1044})
@@ -44,7 +44,8 @@ class Handled:
 
 
 def handled(session: Session) -> Handled:
-    found = {str(name): int(value or 0) for name, value in session.texts(_STATUS)}
+    status = _STATUS.format(session.variety.counted)
+    found = {str(name): int(value or 0) for name, value in session.texts(status)}
     return Handled(*(found.get(name, 0) for name in _ORDER))
 
 

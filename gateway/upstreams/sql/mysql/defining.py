@@ -34,7 +34,6 @@ from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import FORMAT, KIND, Move, from_json
 from gateway.upstreams.sql.mysql.plans import Plan, Wish, dotted, plan
 from gateway.upstreams.sql.mysql.pool import Lent
-from gateway.upstreams.sql.mysql.restore import LOOSE, TIGHT
 from gateway.upstreams.sql.mysql.rights import hidden
 from gateway.upstreams.sql.mysql.session import Session
 
@@ -251,7 +250,8 @@ def _locked(session: Session, plan: Plan, probe: Probe) -> tuple[int, int | None
     for statement in plan.within:
         last = statement is plan.within[-1]
         if plan.copied is not None:
-            session.run(TIGHT.format(modes=session.modes) if last else LOOSE)
+            kind = session.variety
+            session.run(kind.tight.format(modes=session.modes) if last else kind.loose)
         if last and plan.copied is not None:
             one, other = (_checksum(session, name) for name in plan.copied)
             if one is None or one != other:

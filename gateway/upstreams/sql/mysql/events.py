@@ -51,6 +51,8 @@ class Layout:
 
 def allowed(session: Session) -> bool:
     """Whether the account may apply events, and the server would fire no triggers for them."""
+    if not session.variety.silent:
+        return False
     [(fires,)] = session.rows("SELECT @@GLOBAL.slave_run_triggers_for_rbr")
     if fires != b"NO":
         return False

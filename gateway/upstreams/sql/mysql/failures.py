@@ -16,6 +16,7 @@ _TIMEOUTS = {
     1205: "A lock that the statement needs was held by others for too long.",
     1213: "The statement and another one waited for each other; the server ended this one.",
     1969: "The statement took longer than this source allows and was ended.",
+    3024: "The statement took longer than this source allows and was ended.",
     1317: "The statement was interrupted by the server.",
 }
 _GONE = frozenset({1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1927, 4031})
@@ -50,7 +51,7 @@ def upstream_error(error: BaseException, source: str) -> UpstreamError:
         extra["sqlstate"] = state
     if code in _TIMEOUTS:
         return UpstreamError(_TIMEOUTS[code], reason="upstream.timeout", **extra)
-    return UpstreamError(f"MariaDB answered: {message} (error {code}).", **extra)
+    return UpstreamError(f"The server answered: {message} (error {code}).", **extra)
 
 
 def unreachable(source: str) -> UpstreamError:

@@ -120,7 +120,7 @@ def _all(session: Session, agents_at: Address, own_at: Address | None) -> list[_
             proposed=proposed,
         ),
         *_rows(agents, capture, database, proposed),
-        *_own_schema(agents, capture, proposed),
+        *_own_schema(agents, capture, proposed, session.variety.silent),
     ]
 
 
@@ -179,7 +179,18 @@ def _rows(agents: _Account, capture: _Account, database: str, proposed: bool) ->
     ]
 
 
-def _own_schema(agents: _Account, capture: _Account, proposed: bool) -> list[_Wanted]:
+def _silence(capture: _Account, proposed: bool) -> _Wanted:
+    return _Wanted(
+        id="capture-silence",
+        gives="rows are put back without firing triggers",
+        there=lambda s: all("BINLOG REPLAY" in _held(s, name, "") for name in capture.names),
+        statements=_grants(("BINLOG REPLAY",), "*.*", capture),
+        without="A call whose way back would fire triggers is refused.",
+        proposed=proposed,
+    )
+
+
+def _own_schema(agents: _Account, capture: _Account, proposed: bool, silent: bool) -> list[_Wanted]:
     return [
         replace(
             _grant(
@@ -207,14 +218,7 @@ def _own_schema(agents: _Account, capture: _Account, proposed: bool) -> list[_Wa
             statements=_grants(("INSERT",), receipts.TABLE, agents),
             without="Every write is refused: what became of it could not be told after a crash.",
         ),
-        _Wanted(
-            id="capture-silence",
-            gives="rows are put back without firing triggers",
-            there=lambda s: all("BINLOG REPLAY" in _held(s, name, "") for name in capture.names),
-            statements=_grants(("BINLOG REPLAY",), "*.*", capture),
-            without="A call whose way back would fire triggers is refused.",
-            proposed=proposed,
-        ),
+        *([_silence(capture, proposed)] if silent else ()),
         _Wanted(
             id="capture-counts",
             gives="foreign keys of tables that the account may not see are found, and the server's "

@@ -9,7 +9,7 @@ from gateway.model import ActionClass, Deny, Effect, Json, Statement
 from gateway.upstreams.sql.display import Shown, ShownStatement, shown
 from gateway.upstreams.sql.gate import check_text
 from gateway.upstreams.sql.mysql import catalog, grammar, lexing
-from gateway.upstreams.sql.mysql.bodies import view_tables
+from gateway.upstreams.sql.mysql.bodies import lacked, view_tables
 from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, Name, Relation
 from gateway.upstreams.sql.mysql.grammar import DIALECT, Ref, Written
 from gateway.upstreams.sql.mysql.literals import quoted
@@ -122,6 +122,12 @@ class Judge:
         )
 
     def _part(self, session: Session, written: Written, seen: ShownStatement) -> _Part | Deny:
+        if written.definition is not None and not session.variety.defines:
+            return Deny(
+                reason="sql.unsupported",
+                detail=f"Changes of the schema are not served on {session.variety.name}: their way "
+                "back would not be exact.",
+            )
         found = self._found(session, written)
         if isinstance(found, Deny):
             return found
@@ -154,6 +160,9 @@ class Judge:
         return found
 
     def _routine(self, session: Session, written: Written) -> Deny | None:
+        odd = lacked(written.text.tokens, session.variety.lacking)
+        if odd is not None:
+            return _unjudged(f"{odd} may have effects that cannot be judged.")
         if not written.known:
             return None
         clash = sorted(written.known & catalog.routines(session))
@@ -188,7 +197,7 @@ def expand(session: Session, views: Sequence[Name]) -> dict[Name, Relation] | De
             text = definitions.get(view, "")
             if not text:
                 return _unjudged(f"The text of the view {'.'.join(view)} cannot be seen.")
-            tables = view_tables(text)
+            tables = view_tables(text, session.variety.lacking)
             if isinstance(tables, Deny):
                 return _unjudged(f"The view {'.'.join(view)} cannot be judged: {tables.detail}.")
             named |= tables

@@ -112,6 +112,8 @@ class Pool:
     def _keep(self, session: Session) -> None:
         if self._closed or not session.open or not self._door.renew(session):
             session.close()
+            if not session.variety.abandons:
+                self._door.end(session)
             return
         self._idle.append(session)
 

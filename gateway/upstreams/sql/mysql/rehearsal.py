@@ -15,7 +15,7 @@ from gateway.upstreams.sql.mysql.copies import counted
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.images import TableImage
 from gateway.upstreams.sql.mysql.keeping import Kept
-from gateway.upstreams.sql.mysql.restore import LOOSE, TIGHT, Restored, restore
+from gateway.upstreams.sql.mysql.restore import Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
 from gateway.upstreams.sql.mysql.triggers import way
@@ -38,7 +38,7 @@ def rehearse(own: Session, peer: Session, kept: Kept, triggers: Sequence[Trigger
     if any(one.fires for one in ways.values()):
         raise CannotRehearse("only the gateway's account may go around the triggers of its tables")
     own.run("SAVEPOINT holdfast_rehearsal")
-    own.run(LOOSE)
+    own.run(own.variety.loose)
     try:
         if not kept.large or bulk(own, kept, ways) is None:
             pairs = [(image, ways[image.table.at]) for image in kept.whole()]
@@ -55,7 +55,7 @@ def rehearse(own: Session, peer: Session, kept: Kept, triggers: Sequence[Trigger
     finally:
         if own.in_transaction:
             own.run("ROLLBACK TO SAVEPOINT holdfast_rehearsal")
-            own.run(TIGHT.format(modes=own.modes))
+            own.run(own.variety.tight.format(modes=own.modes))
     return None
 
 

@@ -22,17 +22,9 @@ from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
 from gateway.upstreams.sql.mysql.triggers import Way
 
-# Values come back as they were, whatever today's strictness says of them; what they became is
-# read again afterwards. Foreign keys do not act.
-LOOSE = (
-    "SET foreign_key_checks = 0, check_constraint_checks = 0, "
-    "sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'"
-)
-TIGHT = "SET foreign_key_checks = 1, check_constraint_checks = 1, sql_mode = '{modes}'"
-
 _TAKEN = frozenset({1062, 1586})
 # What the server may say of a row that it does not take; everything else ends the revert.
-_UNFIT = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1364, 4025, 1416, 3140, 1690})
+_UNFIT = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1364, 3819, 4025, 1416, 3140, 1690})
 _AT_ONCE = 1000
 _AROUND = 8  # bytes that a value takes beside its own, as NULL or between others
 

@@ -18,9 +18,7 @@ _GRANT = re.compile(r"GRANT (.+?) ON (`(?:[^`]|``)+`|\*)\.(`(?:[^`]|``)+`|\*) TO
 
 def hidden(session: Session, names: Iterable[Name]) -> list[Name]:
     """Those of ``names`` whose triggers ``session`` would not be shown, or without their bodies."""
-    lines = [line or "" for (line,) in session.texts("SHOW GRANTS")]
-    granted = [found.groups() for found in map(_GRANT.fullmatch, lines) if found is not None]
-    places = [(schema, table) for rights, schema, table in granted if _triggers(rights)]
+    places = [(schema, table) for rights, schema, table in _granted(session) if _triggers(rights)]
     return [name for name in names if not any(_covers(place, name) for place in places)]
 
 
@@ -28,15 +26,24 @@ def keys_hidden(session: Session) -> bool:
     """Whether foreign keys of tables that ``session`` is not shown could be kept from it too."""
     try:
         # With LIMIT 0 the server would not look, and not ask for the right either.
-        session.rows("SELECT 1 FROM information_schema.innodb_sys_foreign LIMIT 1")
+        session.rows(f"SELECT 1 FROM {session.variety.keys} LIMIT 1")
     except pymysql.Error as error:
         if code_of(error) not in _DENIED:
             raise
     else:
         return False
-    lines = [line or "" for (line,) in session.texts("SHOW GRANTS")]
-    granted = [found.groups() for found in map(_GRANT.fullmatch, lines) if found is not None]
+    granted = _granted(session)
     return not any((schema, table) == ("*", "*") and _reads(r) for r, schema, table in granted)
+
+
+def _granted(session: Session) -> list[tuple[str, str, str]]:
+    """Rights, schema and table of each grant. Where MySQL takes single schemas out of a grant on
+    everything, a grant says little, and none is counted."""
+    lines = [line or "" for (line,) in session.texts("SHOW GRANTS")]
+    if any(line.startswith("REVOKE ") for line in lines):
+        return []
+    found = [match.groups() for match in map(_GRANT.fullmatch, lines) if match is not None]
+    return [(rights, schema, table) for rights, schema, table in found]
 
 
 def _reads(rights: str) -> bool:

@@ -50,7 +50,26 @@ def _wanted(column: Column, alias: str | None) -> str:
     name = quoted(column.name) if alias is None else quoted(alias, column.name)
     if column.type in _AS_NUMBERS:
         return f"{name} + 0"
+    if column.type == _JSON:
+        return _told(name)
     return f"{name} + 0e0" if column.type in FLOATS else name
+
+
+# In MySQL a type of its own, whose values may hold more than their text tells: decimals, times,
+# bytes. MariaDB's is a text.
+_JSON = "json"
+UNTOLD = 3141  # the error of a query that comes to such a value
+_TELLING = "'OBJECT', 'ARRAY', 'STRING', 'BOOLEAN', 'NULL', 'INTEGER', 'UNSIGNED INTEGER', 'DOUBLE'"
+
+
+def _told(name: str) -> str:
+    """The value, or an error where something inside would be another type when its text is read."""
+    inside = f"JSON_ARRAY({name}), JSON_EXTRACT({name}, '$**.*'), JSON_EXTRACT({name}, '$**[*]')"
+    found = (
+        f"SELECT COUNT(*) FROM JSON_TABLE(JSON_ARRAY({inside}), '$[*][*]' COLUMNS "
+        f"(x JSON PATH '$')) AS parts WHERE JSON_TYPE(parts.x) NOT IN ({_TELLING})"
+    )
+    return f"IF(({found}), CAST(CONCAT('!', LEFT({name}, 0)) AS JSON), {name})"
 
 
 def literal(column: Column, cell: bytes | None) -> str:
@@ -139,21 +158,22 @@ def checksum(session: Session, table: Table) -> int:
     """Of all rows of a table, in any order; two tables with the same columns and rows have the
     same. ``CHECKSUM TABLE`` is none: it was seen to differ for the same rows."""
     [(count, total)] = session.rows(
-        f"SELECT COUNT(*), SUM(CAST(CONV(LEFT({digest(table)}, 15), 16, 10) "
+        f"SELECT COUNT(*), SUM(CAST(CONV(LEFT({digest(session, table)}, 15), 16, 10) "
         f"AS UNSIGNED)) FROM {table.quoted}"
     )
     return (int(total or 0) + int(count or 0)) % _MOST
 
 
-def digest(table: Table) -> str:
+def digest(session: Session, table: Table) -> str:
     """An expression over a row of the table that is the same for equal rows only."""
-    cells = ", ".join(f"IFNULL({_summed(c)}, '-')" for c in stored(table))
-    return f"MD5(CONCAT_WS('|', {cells}))"
+    of = session.variety.digest.format
+    cells = ", ".join(f"IFNULL({of(_summed(c))}, '-')" for c in stored(table))
+    return of(f"CONCAT_WS('|', {cells})")
 
 
 def _summed(column: Column) -> str:
     name = _wanted(column, None)
-    return f"MD5({name if column.type in _SHAPES else f'CAST({name} AS BINARY)'})"
+    return name if column.type in _SHAPES else f"CAST({name} AS BINARY)"
 
 
 def longest(table: Table, packet: int) -> int:

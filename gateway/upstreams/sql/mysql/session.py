@@ -1,4 +1,4 @@
-"""Connections to one MariaDB account: pinned, verified, pooled.
+"""Connections to one account: pinned, verified, pooled.
 
 The driver blocks, so everything here does too, and runs in threads: ``Session`` is used by one
 thread at a time. Values stay the bytes that the server sent. One statement per packet: the client
@@ -19,40 +19,13 @@ import pymysql
 from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.failures import FAILURES, lost, unreachable
 from gateway.upstreams.sql.mysql.streams import Reply, Row, Stream
+from gateway.upstreams.sql.mysql.varieties import MARIADB, variety
 
 # Modes under which a text is read in another way than ``lexing`` reads it.
 LEXICAL = frozenset(
     {"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE", "ANSI", "DB2",
      "HIGH_NOT_PRECEDENCE", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL", "PAD_CHAR_TO_FULL_LENGTH"}
 )  # fmt: skip
-# What has to stand in every session, by the name of the variable, as the server shows it.
-_PINS = {
-    "autocommit": "1",
-    "character_set_client": "utf8mb4",
-    "character_set_connection": "utf8mb4",
-    "character_set_results": "utf8mb4",
-    "time_zone": "+00:00",
-    "tx_isolation": "REPEATABLE-READ",
-    "tx_read_only": "0",
-    "foreign_key_checks": "1",
-    "unique_checks": "1",
-    "check_constraint_checks": "1",
-    "completion_type": "NO_CHAIN",
-    "sql_auto_is_null": "0",
-    "sql_select_limit": "18446744073709551615",
-    "timestamp": "",
-    "insert_id": "",
-    "system_versioning_asof": "DEFAULT",
-}
-_NOT_COMPARED = frozenset({"timestamp", "insert_id"})
-_SETTINGS = (
-    "SET NAMES utf8mb4, autocommit=1, time_zone='+00:00', tx_isolation='REPEATABLE-READ', "
-    "tx_read_only=0, "
-    "foreign_key_checks=1, unique_checks=1, check_constraint_checks=1, "
-    "completion_type='NO_CHAIN', sql_auto_is_null=0, sql_select_limit=DEFAULT, "
-    "max_statement_time={statement}, innodb_lock_wait_timeout={lock}, lock_wait_timeout={lock}, "
-    "wait_timeout={idle}, idle_transaction_timeout={idle}, sql_mode='{mode}'"
-)
 _READ_AHEAD = 500
 _PART = 1 << 20
 
@@ -80,6 +53,9 @@ class Session:
         self.modes = ""
         self.names_fold = False  # whether names of tables are the same in upper and lower case
         self.packet = 1 << 24  # max_allowed_packet: the most bytes of one statement
+        self.variety = MARIADB
+        self.fires = False  # whether what foreign keys do fires triggers
+        self.counts_cascades = False  # whether the session's counters hold what they do
 
     @property
     def id(self) -> int:
@@ -245,14 +221,19 @@ class Door:
     def pin(self, session: Session) -> None:
         """Sets and verifies what texts and images depend on. Raises ``UpstreamError`` where the
         server does not keep it."""
-        version, modes, folds, packet = session.texts(
-            "SELECT VERSION(), @@GLOBAL.sql_mode, @@lower_case_table_names, @@max_allowed_packet"
+        version, comment, modes, folds, packet = session.texts(
+            "SELECT VERSION(), @@version_comment, @@GLOBAL.sql_mode, @@lower_case_table_names, "
+            "@@max_allowed_packet"
         )[0]
-        if "mariadb" not in (version or "").lower():
+        engine = session.texts("SHOW GLOBAL VARIABLES LIKE 'innodb_version'")
+        found = variety(version or "", comment or "", (engine[0][1] or "") if engine else "")
+        if found is None:
             raise UpstreamError(
-                f"Source {self._source!r} is not MariaDB; other servers are not served.",
+                f"Source {self._source!r} is neither MariaDB nor MySQL; other servers are not "
+                "served.",
                 reason="upstream.failed",
             )
+        session.variety = found
         session.modes = ",".join(m for m in (modes or "").split(",") if m and m not in LEXICAL)
         session.names_fold = folds != "0"
         session.packet = int(packet or session.packet)
@@ -262,22 +243,32 @@ class Door:
     def _set(self, session: Session) -> None:
         timeouts = self._timeouts
         session.run(
-            _SETTINGS.format(
+            session.variety.settings.format(
                 statement=timeouts.statement,
+                patience=max(1, round(timeouts.statement * 1000)),
                 lock=max(1, round(timeouts.lock)),
                 idle=max(1, round(timeouts.idle)),
                 mode=session.modes,
             )
         )
+        if session.variety.layered:
+            shown = session.texts(
+                "SHOW SESSION VARIABLES WHERE variable_name IN "
+                "('enable_cascade_triggers', 'innodb_native_foreign_keys')"
+            )
+            found = {name: value for name, value in shown}
+            session.fires = found.get("enable_cascade_triggers", "OFF") != "OFF"
+            session.counts_cascades = found.get("innodb_native_foreign_keys") == "OFF"
 
     def verify(self, session: Session) -> None:
         """Raises ``UpstreamError`` when a pin does not hold."""
-        names = [name for name in _PINS if name not in _NOT_COMPARED]
+        pins = session.variety.pins
+        names = list(pins)
         found = session.texts(f"SELECT {', '.join('@@' + n for n in names)}, @@sql_mode")[0]
         for name, value in zip(names, found, strict=False):
-            if value != _PINS[name]:
+            if value != pins[name]:
                 raise UpstreamError(
-                    f"Source {self._source!r} does not keep {name} at {_PINS[name]!r}.",
+                    f"Source {self._source!r} does not keep {name} at {pins[name]!r}.",
                     reason="upstream.failed",
                 )
         if LEXICAL & set((found[-1] or "").split(",")):
@@ -297,6 +288,19 @@ class Door:
             return False
         session.used_at = time.monotonic()
         return True
+
+    def end(self, session: Session) -> None:
+        """Ends what the server still does for a session that was closed in the middle of it."""
+        try:
+            other = self.connect()
+        except UpstreamError:
+            return  # a server that is away does nothing any more
+        try:
+            other.run(f"KILL {session.id}")
+        except FAILURES:
+            return  # it has ended by itself
+        finally:
+            other.close()
 
     def usable(self, session: Session) -> bool:
         """Whether a session that waited is still there."""

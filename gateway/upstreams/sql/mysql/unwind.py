@@ -41,7 +41,7 @@ from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.ledger import Ledger
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.pool import Lent
-from gateway.upstreams.sql.mysql.restore import LOOSE, Restored, restore
+from gateway.upstreams.sql.mysql.restore import Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.triggers import Way, firing, unfired
 
@@ -104,7 +104,7 @@ class MariadbUnwinding:
 
     def _run(self, session: Session) -> tuple[Step, ...]:
         session.run(rows.EXACT)
-        session.run(LOOSE)
+        session.run(session.variety.loose)
         session.run("START TRANSACTION READ WRITE")
         receipts.write(session, self._call)
         session.run("SAVEPOINT holdfast_whole")
@@ -234,8 +234,8 @@ def _ways(session: Session, summaries: Sequence[Summary]) -> dict[Name, Way]:
 def _firing(one: Summary, names: Sequence[str]) -> _Failed:
     return _Failed(
         "revert.not_revertible",
-        f"This would fire triggers of {one.table.resource}: {', '.join(sorted(names))}. MariaDB "
-        "cannot switch them off for a session.",
+        f"This would fire triggers of {one.table.resource}: {', '.join(sorted(names))}. The "
+        "server cannot switch them off for a session.",
     )
 
 

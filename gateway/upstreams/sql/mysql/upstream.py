@@ -1,4 +1,4 @@
-"""One MariaDB database as a protected source."""
+"""One MariaDB or MySQL database as a protected source."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ from gateway.upstreams.sql.mysql.pool import Lent, Pool
 from gateway.upstreams.sql.mysql.purging import Purge, purge_of
 from gateway.upstreams.sql.mysql.session import Timeouts, elsewhere
 from gateway.upstreams.sql.mysql.unwind import MariadbUnwinding, Seat
+from gateway.upstreams.sql.mysql.varieties import MARIADB
 from gateway.upstreams.sql.worker import SMALL_TEXT, ParseWorker
 
 _AGENTS = 8  # sessions of the agents' account, and as many that read images
@@ -85,6 +86,7 @@ class MariadbUpstream:
         self._probe = probe
         self._worker = ParseWorker(preload=PRELOAD)
         self._receipts = False
+        self._variety = MARIADB  # what the server turned out to be
         statement, lock = self._limits.statement_timeout_s, self._limits.lock_timeout_s
         agents = Timeouts(statement=statement, lock=lock, idle=statement + _THINKING_S)
         gateway = Timeouts(
@@ -180,13 +182,14 @@ class MariadbUpstream:
         if params is not None and not isinstance(params, list | tuple):
             return Deny(
                 reason="malformed",
-                detail='"params" of a MariaDB source is a list; the statement refers to its values '
+                detail='"params" of this source is a list; the statement refers to its values '
                 "by ?.",
             )
         text = await self._read(sql, params or ())
         if isinstance(text, Deny):
             return text
         async with self._agents.session() as lent:
+            self._variety = lent.session.variety
             judged = await lent.do(lambda session: self._judge.server(session, text))
         if isinstance(judged, Deny):
             return judged
@@ -215,7 +218,7 @@ class MariadbUpstream:
             effects=judged.effects,
             resource=self._resource(),
             sql=SqlAction(
-                dialect="mariadb",
+                dialect=self._variety.id,
                 text=str(call.request["sql"]),
                 statements=judged.statements,
                 params=call.request.get("params") or (),
@@ -225,12 +228,16 @@ class MariadbUpstream:
 
     def _resource(self) -> Resource:
         return Resource(
-            type="mariadb", id=self._name, environment=self._environment, labels=self._labels
+            type=self._variety.id,
+            id=self._name,
+            environment=self._environment,
+            labels=self._labels,
         )
 
     async def quarantined(self) -> list[Quarantined]:
         """See ``Quarantining.quarantined``."""
         async with self._peers.session() as lent:
+            self._variety = lent.session.variety
             return await lent.do(lambda session: purging.quarantined(session, self._name))
 
     # --- doing and undoing ----------------------------------------------------------------

@@ -29,6 +29,21 @@ async def case(mariadb_server: MariadbServer, case_database: str) -> AsyncIterat
     await case.close()
 
 
+@pytest.fixture(scope="module")
+def each_database(each_mysql: MariadbServer) -> Iterator[str]:
+    name = each_mysql.create_database()
+    yield name
+    each_mysql.drop_database(name)
+
+
+@pytest.fixture
+async def each_case(each_mysql: MariadbServer, each_database: str) -> AsyncIterator[Case]:
+    """On MariaDB and on MySQL."""
+    case = Case(each_mysql, each_database)
+    yield case
+    await case.close()
+
+
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What went part by part, in order, where a part is of two rows."""
