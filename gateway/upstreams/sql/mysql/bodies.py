@@ -68,19 +68,20 @@ def lacked(tokens: Sequence[Token], lacking: Collection[str]) -> str | None:
     """A word that means something else on a server that lacks some of the native functions: one of
     those, so that a stored or loaded one may have the name, or the quotes of dollar signs that it
     knows."""
-    if not lacking:
-        return None
-    for token, after in pairwise([*tokens, _END]):
-        if token.kind != "word":
-            continue
-        if token.text.startswith("$"):
-            return f"The word {token.text}"
-        if after.text == "(" and token.text.lower() in lacking:
-            return f"The function {token.text}"
+    before = _NONE
+    for token, after in pairwise([*tokens, _NONE] if lacking else ()):
+        if token.kind == "word" and token.text.startswith("$"):
+            return f"the word {token.text}"
+        called = after.text == "(" and before.text.lower() not in _NAMED
+        if token.kind == "word" and called and token.text.lower() in lacking:
+            return f"the function {token.text}"
+        before = token
     return None
 
 
-_END = Token("other", "", spaced=False)
+_NONE = Token("other", "", spaced=False)
+# What the name of a table, a query or an index follows, and no call does.
+_NAMED = frozenset({"into", "with", "recursive", "key", "index", "unique", "."})
 
 
 def pairs(tokens: Collection[Token]) -> Iterator[Name]:

@@ -95,8 +95,6 @@ def _server(session: Session, say: Say) -> None:
     kind = session.variety
     if numbers(version or "") < kind.oldest:
         say("error", f"{kind.name} before {'.'.join(map(str, kind.oldest))} is not supported.")
-    if not kind.defines:
-        say("info", f"Changes of the schema are not served on {kind.name}: they are refused.")
     odd = sorted(LEXICAL & set((modes or "").split(",")))
     if odd:
         say("warning", f"sql_mode has {', '.join(odd)}; calls run without it.")

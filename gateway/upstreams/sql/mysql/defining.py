@@ -146,6 +146,9 @@ class DefinitionUnwinding:
                            detail="Its manifest cannot be read.")  # fmt: skip
         if way is None:
             return step
+        keyed = _keyed_since(session, way)
+        if keyed is not None:
+            return replace(step, state="failed", reason="revert.schema_changed", detail=keyed)
         force = self._mode is OnConflict.FORCE
         if isinstance(way, Alteration):
             step = replace(step, action=f"alter {dotted(way.table)} back", restored=1)
@@ -318,6 +321,16 @@ def _leaving(session: Session, way: Move) -> Move:
         return way
     rekeys = rekeyed(catalog.definition(session, of), {k.name: k.columns for k in keys})
     return replace(way, drops=tuple(keys), rekeys=rekeys)
+
+
+def _keyed_since(session: Session, way: Move | Alteration) -> str | None:
+    """Foreign keys that came after the call, where they could not be kept as they are."""
+    if session.variety.rekeys:
+        return None
+    moved = () if isinstance(way, Alteration) else way.renames
+    names = [way.table] if isinstance(way, Alteration) else [n for pair in moved for n in pair]
+    keys = catalog.foreign_keys(session, names)
+    return f"{dotted(keys[0].child)} has got a foreign key since." if keys else None
 
 
 def _altered(session: Session, way: Alteration, *, force: bool) -> Conflict | str | None:

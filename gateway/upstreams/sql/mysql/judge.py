@@ -122,12 +122,6 @@ class Judge:
         )
 
     def _part(self, session: Session, written: Written, seen: ShownStatement) -> _Part | Deny:
-        if written.definition is not None and not session.variety.defines:
-            return Deny(
-                reason="sql.unsupported",
-                detail=f"Changes of the schema are not served on {session.variety.name}: their way "
-                "back would not be exact.",
-            )
         found = self._found(session, written)
         if isinstance(found, Deny):
             return found
@@ -160,9 +154,10 @@ class Judge:
         return found
 
     def _routine(self, session: Session, written: Written) -> Deny | None:
-        odd = lacked(written.text.tokens, session.variety.lacking)
+        spoken = written.definition is None or written.definition.query is not None
+        odd = lacked(written.text.tokens, session.variety.lacking) if spoken else None
         if odd is not None:
-            return _unjudged(f"{odd} may have effects that cannot be judged.")
+            return _unjudged(f"{odd[0].upper()}{odd[1:]} may have effects that cannot be judged.")
         if not written.known:
             return None
         clash = sorted(written.known & catalog.routines(session))

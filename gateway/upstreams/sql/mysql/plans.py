@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from gateway.upstreams.sql.mysql.difference import rekeyed
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.moves import Move, aside, marked
 from gateway.upstreams.sql.mysql.orphans import broken
+from gateway.upstreams.sql.mysql.rights import keys_hidden
 from gateway.upstreams.sql.mysql.session import Session
 
 _SHARE_FROM = 10
@@ -66,6 +68,8 @@ def plan(own: Session, peer: Session, wish: Wish) -> tuple[Plan, Measured]:
     and every foreign key. Raises ``UpstreamError`` for what has no exact way back."""
     definition, target = wish.definition, wish.target
     found = catalog.relations(own, [target]).get(target)
+    if not peer.variety.rekeys:
+        _unrelated(peer, wish, there=found is not None)
     if definition.verb == "create":
         if found is None:
             return _creating(wish), Measured()
@@ -83,6 +87,26 @@ def plan(own: Session, peer: Session, wish: Wish) -> tuple[Plan, Measured]:
     if found.kind != "BASE TABLE" or found.engine != "InnoDB":
         raise _no_way(f"{dotted(target)} is not an InnoDB table.")
     return _tabled(own, peer, wish, found)
+
+
+def _unrelated(peer: Session, wish: Wish, *, there: bool) -> None:
+    """Raises ``UpstreamError`` for a change that foreign keys have to do with, or CHECKs, which a
+    copy to try it on has under other names."""
+    spoken = any(word in _OF_KEYS for word in re.findall(r"\w+", wish.text.lower()))
+    tables = [name for name in (wish.target, wish.to) if name is not None]
+    if spoken or keys_hidden(peer) or catalog.foreign_keys(peer, tables):
+        raise _no_way(
+            f"{peer.variety.name} does not bring foreign keys and their indexes back as they were: "
+            "tables that have any, or that others refer to, keep their schema."
+        )
+    copied = wish.definition.verb in ("alter", "truncate") and wish.to is None
+    if there and copied and " CHECK (" in catalog.definition(peer, wish.target):
+        raise _no_way(
+            f"{dotted(wish.target)} has a CHECK, which a copy of it has under another name."
+        )
+
+
+_OF_KEYS = frozenset({"foreign", "references"})
 
 
 def _viewed(wish: Wish, found: Relation) -> Plan:

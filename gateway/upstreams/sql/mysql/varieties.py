@@ -43,8 +43,10 @@ class Variety:
     session's counters and of InnoDB's foreign keys. ``generated``: the condition of a generated
     column. ``digest``: a function of bytes to hexadecimal digits. ``lacking``: functions of
     ``functions.NATIVE`` that it has not, so that a stored one could have the name. ``abandons``:
-    whether it ends a statement that runs for too long by itself. ``defines``: whether changes of
-    the schema are served; ``silent``: whether rows can be put back as events.
+    whether it ends a statement that runs for too long by itself. ``rekeys``: whether foreign
+    keys and their indexes come back as they were with a table; ``silent``: whether rows can be put
+    back as events; ``layered``: whether foreign keys may be kept above the storage engine, where
+    they can fire triggers and count among what a session did.
     """
 
     id: str
@@ -61,9 +63,9 @@ class Variety:
     lacking: frozenset[str] = field(default_factory=frozenset)
     parts: int = 1  # how often the engine counts one row of a partitioned table
     abandons: bool = True
-    defines: bool = True
+    rekeys: bool = True
     silent: bool = True
-    layered: bool = False  # whether foreign keys may be kept above the storage engine
+    layered: bool = False
 
 
 MARIADB = Variety(
@@ -117,7 +119,7 @@ MYSQL = Variety(
     digest="SHA2({}, 256)",
     lacking=_LACKING,
     abandons=False,
-    defines=False,
+    rekeys=False,
     silent=False,
     layered=True,
 )

@@ -13,6 +13,7 @@ from gateway.upstreams.sql.mysql.sweep import Sweep
 from gateway.upstreams.sql.mysql.triggers import Way
 from tests.fixtures.mariadb_case import Case
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.mysql_server import MysqlServer
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,20 @@ def each_database(each_mysql: MariadbServer) -> Iterator[str]:
 async def each_case(each_mysql: MariadbServer, each_database: str) -> AsyncIterator[Case]:
     """On MariaDB and on MySQL."""
     case = Case(each_mysql, each_database)
+    yield case
+    await case.close()
+
+
+@pytest.fixture(scope="module")
+def mysql_database(mysql_server: MysqlServer) -> Iterator[str]:
+    name = mysql_server.create_database()
+    yield name
+    mysql_server.drop_database(name)
+
+
+@pytest.fixture
+async def mysql(mysql_server: MysqlServer, mysql_database: str) -> AsyncIterator[Case]:
+    case = Case(mysql_server, mysql_database)
     yield case
     await case.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -46,20 +45,6 @@ def test_versions_are_compared_as_numbers() -> None:
     assert varieties.numbers("none") == ()
 
 
-@pytest.fixture(scope="module")
-def mysql_database(mysql_server: MysqlServer) -> Iterator[str]:
-    name = mysql_server.create_database()
-    yield name
-    mysql_server.drop_database(name)
-
-
-@pytest.fixture
-async def mysql(mysql_server: MysqlServer, mysql_database: str) -> AsyncIterator[Case]:
-    case = Case(mysql_server, mysql_database)
-    yield case
-    await case.close()
-
-
 async def test_the_functions_that_it_lacks_are_those_that_are_listed(mysql: Case) -> None:
     """A name that is native on one server only may be that of a stored function on the other."""
     with mysql.connection() as connection, connection.cursor() as cursor:
@@ -89,24 +74,23 @@ async def test_a_stored_function_of_such_a_name_is_not_run(mysql: Case) -> None:
     assert mysql.run("SELECT COUNT(*) FROM t") == [(2,)]
 
 
+@pytest.mark.parametrize("name", ["area", "y"])
+async def test_a_table_may_have_such_a_name(mysql: Case, name: str) -> None:
+    mysql.setup(f"CREATE TABLE {name} (id INT PRIMARY KEY, KEY {name} (id))")
+    for sql in (
+        f"INSERT INTO {name} (id) VALUES (1)",
+        f"INSERT INTO {mysql.database}.{name} (id) VALUES (2)",
+        f"ALTER TABLE {name} ADD x INT, ADD KEY distance (x)",
+        f"WITH {name} (id) AS (SELECT 1) SELECT id FROM {name}",
+    ):
+        assert await mysql.parse(sql)
+
+
 async def test_quotes_of_dollar_signs_are_refused(mysql: Case) -> None:
+    mysql.setup("CREATE TABLE t (id INT PRIMARY KEY)")
     with pytest.raises(Refused) as refused:
         await mysql.parse("SELECT 1 AS $$ FROM t $$")
-    assert refused.value.deny.reason in ("action.unsupported", "sql.unparsable")
-
-
-@pytest.mark.parametrize(
-    "sql",
-    ["DROP TABLE t", "TRUNCATE t", "ALTER TABLE t ADD b INT", "CREATE TABLE u (a INT)",
-     "CREATE INDEX i ON t (id)", "CREATE VIEW v AS SELECT 1", "RENAME TABLE t TO u"],
-)  # fmt: skip
-async def test_changes_of_the_schema_are_refused(mysql: Case, sql: str) -> None:
-    mysql.setup("CREATE TABLE t (id INT PRIMARY KEY)")
-    before = mysql.dump()
-    with pytest.raises(Refused) as refused:
-        await mysql.parse(sql)
-    assert refused.value.deny.reason == "sql.unsupported"
-    assert mysql.dump() == before
+    assert refused.value.deny.reason == "action.unsupported"
 
 
 _FAMILY = (
