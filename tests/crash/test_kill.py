@@ -294,21 +294,21 @@ def test_a_kill_with_a_postgres_target_loses_nothing(
 
 
 @pytest.fixture
-def mariadb_bank(mariadb_server: MariadbServer) -> Iterator[Callable[[], str]]:
+def mariadb_bank(each_mysql: MariadbServer) -> Iterator[Callable[[], str]]:
     made: list[str] = []
 
     def make() -> str:
-        name = mariadb_server.create_database()
+        name = each_mysql.create_database()
         made.append(name)
-        with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
+        with each_mysql.connect(name) as connection, connection.cursor() as cursor:
             # Every case has calls of the same ids.
             cursor.execute("DROP DATABASE IF EXISTS holdfast")
             fill(cursor.execute)
-        return mariadb_server.url(name)
+        return each_mysql.url(name)
 
     yield make
     for name in made:
-        mariadb_server.drop_database(name)
+        each_mysql.drop_database(name)
 
 
 @pytest.mark.parametrize("step", [*MARIADB, *MARIADB_BACK])
