@@ -43,10 +43,13 @@ def fits(sql: str) -> bool:
 class MariadbTarget:
     def __init__(self, server: MariadbServer) -> None:
         with server.connect() as root, root.cursor() as cursor:
-            cursor.execute("CREATE OR REPLACE DATABASE test")  # as the files call it
+            cursor.execute("DROP DATABASE IF EXISTS test")
+            cursor.execute("CREATE DATABASE test")  # as the files call it
         self.case = Case(server, "test")
         self.case.setup()
-        self.case.run("SET lock_wait_timeout = 5, max_statement_time = 20")
+        self._most = "max_execution_time" if server.kind == "mysql" else "max_statement_time"
+        self._second = 1000 if server.kind == "mysql" else 1
+        self.case.run(f"SET lock_wait_timeout = 5, {self._most} = {20 * self._second}")
 
     @property
     def upstream(self) -> Upstream:
@@ -62,7 +65,7 @@ class MariadbTarget:
     def plain(self, sql: str) -> None:
         bare = self.case.connection()
         with contextlib.suppress(pymysql.Error), bare, bare.cursor() as cursor:
-            cursor.execute("SET max_statement_time = 5, lock_wait_timeout = 2")
+            cursor.execute(f"SET {self._most} = {5 * self._second}, lock_wait_timeout = 2")
             cursor.execute(sql)
 
     def kept(self, undo: Undo) -> Undo:
