@@ -1,7 +1,7 @@
-"""The mechanism on MariaDB alone: a guarded statement against the plain one, in turns, and the way
-back. The gateway around it (HTTP, policy, audit) is what ``benchmarks.sql`` measures.
+"""The mechanism on MariaDB or MySQL alone: a guarded statement against the plain one, in turns, and
+the way back. The gateway around it (HTTP, policy, audit) is what ``benchmarks.sql`` measures.
 
-    python -m benchmarks.mariadb [ROUNDS] [ROWS]
+    python -m benchmarks.mariadb [ROUNDS] [ROWS] [mysql]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from gateway.upstreams.sql.limits import SqlLimits
 from tests.fixtures.mariadb_case import Case, Done
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.mysql_server import MysqlServer
 
 SIZES = (1, 1_000, 100_000)
 SETUP = (
@@ -61,8 +62,8 @@ async def measure(case: Case, name: str, sql: str, back: str, rounds: int) -> No
     print(f"| {name} | {low:.2f} | {mid:.2f} | {ratio:.2f} | {again:.2f} |", flush=True)
 
 
-async def main(rounds: int, most: int) -> None:
-    with MariadbServer.started() as server:
+async def main(rounds: int, most: int, kind: type[MariadbServer]) -> None:
+    with kind.started() as server:
         limits = SqlLimits(max_capture_rows=2_000_000)
         case = Case(server, server.create_database(), limits=limits)
         case.setup(*SETUP)
@@ -101,4 +102,4 @@ async def main(rounds: int, most: int) -> None:
 if __name__ == "__main__":
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     most = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
-    asyncio.run(main(rounds, most))
+    asyncio.run(main(rounds, most, MysqlServer if "mysql" in sys.argv[3:] else MariadbServer))

@@ -229,8 +229,8 @@ class IdentitySettings(Settings):
 
 class SourceSettings(Settings):
     url: SourceUrl
-    """`sqlite:///file`, `postgresql://...` or `mysql://...` (MariaDB): the role that agents'
-    statements run as."""
+    """`sqlite:///file`, `postgresql://...` or `mysql://...` (MariaDB, MySQL): the role that
+    agents' statements run as."""
     capture_url: Annotated[SourceUrl | None, BlankIsNone] = None
     """Servers: the gateway's own role for images and reverts; default: `url`."""
     environment: Annotated[str, Field(min_length=1, max_length=64)] = "production"

@@ -173,7 +173,7 @@ def _source_url(value: SecretStr) -> SecretStr:
     if kind == "sqlite":
         _sqlite_file(text)
     else:
-        _server_url(text, "a PostgreSQL" if kind == "postgresql" else "a MariaDB")
+        _server_url(text, "a PostgreSQL" if kind == "postgresql" else "a MariaDB or MySQL")
     return value
 
 

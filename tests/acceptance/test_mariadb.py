@@ -1,4 +1,4 @@
-"""A MariaDB source as outside programs meet it: a served gateway, HTTP, and nothing else."""
+"""A MariaDB or MySQL source as outside programs meet it: a served gateway, HTTP, nothing else."""
 
 from __future__ import annotations
 
@@ -56,14 +56,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory, mariadb_server: MariadbServer
-) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, each_mysql: MariadbServer) -> Iterator[World]:
     home = tmp_path_factory.mktemp("mariadb")
-    database = mariadb_server.create_database()
-    with mariadb_server.connect(database) as connection, connection.cursor() as cursor:
+    database = each_mysql.create_database()
+    with each_mysql.connect(database) as connection, connection.cursor() as cursor:
         for statement in SETUP:
-            cursor.execute(statement)
+            cursor.execute(each_mysql.spelled(statement))
         cursor.execute("CREATE DATABASE IF NOT EXISTS holdfast")
         for host in ("localhost", "'127.0.0.1'"):
             cursor.execute(f"CREATE USER IF NOT EXISTS app@{host} IDENTIFIED BY 'app'")
@@ -72,16 +70,16 @@ def world(
     config = home / "config.yaml"
     config.write_text(CONFIG.format(home=home, policies=ROOT / "policies"))
     urls = {
-        "APP_URL": mariadb_server.url(database, "app", "app"),
-        "APP_OWN_URL": mariadb_server.url(database),
+        "APP_URL": each_mysql.url(database, "app", "app"),
+        "APP_OWN_URL": each_mysql.url(database),
     }
     with (
         served(home, config, **urls) as gateway,
         gateway.agent() as agent,
         gateway.admin() as admin,
     ):
-        yield World(gateway, agent, admin, mariadb_server, database, config)
-    mariadb_server.drop_database(database)
+        yield World(gateway, agent, admin, each_mysql, database, config)
+    each_mysql.drop_database(database)
 
 
 def test_a_read(world: World) -> None:
@@ -146,7 +144,7 @@ def test_a_dry_run_and_decide_change_nothing(world: World) -> None:
         "/decide",
         json={"surface": "sql", "tool": "app", "sql": "DELETE FROM customers WHERE id = 4"},
     )
-    assert answer.json()["input"]["action"]["sql"]["dialect"] == "mariadb"
+    assert answer.json()["input"]["action"]["sql"]["dialect"] == world.server.kind
     assert world.rows("SELECT * FROM customers ORDER BY id") == before
 
 
@@ -164,4 +162,4 @@ def test_check_and_explain(world: World) -> None:
 
     assert "Traceback" not in holdfast("check")
     told = holdfast("explain", "--source", "app", "DELETE FROM customers WHERE id = 1", "--json")
-    assert '"dialect": "mariadb"' in told
+    assert f'"dialect": "{world.server.kind}"' in told
