@@ -149,7 +149,7 @@ def _renaming(session: Session, wish: Wish, *, triggers: bool) -> Plan:
     if triggers:
         raise _no_way(f"{dotted(target)} has triggers, which may name it.")
     move = marked(Move(renames=((target, to),), trace=to, present=True), wish.call)
-    mark = f"CREATE TABLE {quoted(*aside(wish.call, 'm'))} (x INT) ENGINE=InnoDB"
+    mark = f"CREATE TABLE {quoted(*aside(wish.call, 'm'))} (x INT PRIMARY KEY) ENGINE=InnoDB"
     return Plan(statements=(mark, move.sql()), receipt=move.receipt(wish.call), back=move.inverse())
 
 

@@ -26,6 +26,8 @@ LEXICAL = frozenset(
     {"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE", "ANSI", "DB2",
      "HIGH_NOT_PRECEDENCE", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL", "PAD_CHAR_TO_FULL_LENGTH"}
 )  # fmt: skip
+# Off, it keeps primary keys that MySQL made by itself out of the catalog.
+_HIDES = "show_gipk_in_create_table_and_information_schema"
 _READ_AHEAD = 500
 _PART = 1 << 20
 
@@ -254,11 +256,13 @@ class Door:
         if session.variety.layered:
             shown = session.texts(
                 "SHOW SESSION VARIABLES WHERE variable_name IN "
-                "('enable_cascade_triggers', 'innodb_native_foreign_keys')"
+                f"('enable_cascade_triggers', 'innodb_native_foreign_keys', '{_HIDES}')"
             )
             found = {name: value for name, value in shown}
             session.fires = found.get("enable_cascade_triggers", "OFF") != "OFF"
             session.counts_cascades = found.get("innodb_native_foreign_keys") == "OFF"
+            if found.get(_HIDES, "ON") != "ON":
+                session.run(f"SET {_HIDES} = ON")
 
     def verify(self, session: Session) -> None:
         """Raises ``UpstreamError`` when a pin does not hold."""

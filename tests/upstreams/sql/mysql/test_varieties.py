@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.functions import NATIVE
 from gateway.upstreams.sql.mysql.varieties import MARIADB, MYSQL, Variety
 from tests.fixtures.mariadb_case import Case, Refused
+from tests.fixtures.mariadb_shapes import SHAPES, Shape
 from tests.fixtures.mysql_server import MysqlServer
 
 
@@ -211,3 +213,55 @@ async def test_a_read_runs_where_nothing_can_be_written(mysql: Case) -> None:
             await attempt.read()
     assert error.value.extra["code"] == 1792
     assert mysql.run("SELECT COUNT(*) FROM t") == [(1,)]
+
+
+async def test_a_key_that_the_server_made_by_itself_comes_back(
+    mysql_server: MysqlServer, mysql_database: str
+) -> None:
+    """Also where the catalog would not show it."""
+    case = Case(mysql_server, mysql_database)
+    case.setup()
+    case.run("SET sql_generate_invisible_primary_key = ON")
+    case.run("CREATE TABLE t (v VARCHAR(9), hidden INT INVISIBLE)")
+    case.run("INSERT INTO t (v, hidden) VALUES ('a', 1), ('a', 2), ('b', 3)")
+    with mysql_server.connect() as root, root.cursor() as cursor:
+        cursor.execute("SET GLOBAL show_gipk_in_create_table_and_information_schema = OFF")
+        try:
+            before = case.run("SELECT my_row_id, v, hidden FROM t ORDER BY 1")
+            for sql in ("DELETE FROM t WHERE v = 'a'", "UPDATE t SET v = 'c'"):
+                done = await case.call(sql)
+                assert case.run("SELECT my_row_id, v, hidden FROM t ORDER BY 1") != before
+                assert (await case.revert(done.undo)).states == ["reverted"]
+                assert case.run("SELECT my_row_id, v, hidden FROM t ORDER BY 1") == before
+        finally:
+            await case.close()
+            cursor.execute("SET GLOBAL show_gipk_in_create_table_and_information_schema = DEFAULT")
+
+
+@pytest.fixture(scope="module")
+def native_server(mysql_server: MysqlServer) -> Iterator[MysqlServer]:
+    """As before 9.6: the storage engine keeps foreign keys, and no counter tells of it."""
+    with MysqlServer.started("--innodb-native-foreign-keys=ON") as server:
+        yield server
+
+
+CASCADING = [s for s in SHAPES if "cascade" in s.name or "tree" in s.name or "child" in s.name]
+
+
+@pytest.mark.parametrize("shape", CASCADING, ids=lambda shape: shape.name)
+async def test_foreign_keys_of_the_storage_engine(native_server: MysqlServer, shape: Shape) -> None:
+    database = native_server.create_database()
+    case = Case(native_server, database)
+    try:
+        case.setup(*shape.made("mysql"))
+        before = case.dump()
+        done = await case.call(shape.sql)
+        after = case.dump()
+        reverted = await case.revert(done.undo)
+        assert (reverted.states, case.dump()) == (["reverted"], before)
+        assert reverted.undo is not None
+        assert (await case.revert(reverted.undo)).states == ["reverted"]
+        assert case.dump() == after
+    finally:
+        await case.close()
+        native_server.drop_database(database)
