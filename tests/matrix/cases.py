@@ -52,7 +52,11 @@ class Matrix:
 
 
 def load(path: Path) -> Matrix:
+    """``base`` in a file names another one, of which it says what is different; what it lists as
+    ``absent`` does not exist there."""
     told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "base" in told:
+        told = _changed(yaml.safe_load((FOLDER / told["base"]).read_text(encoding="utf-8")), told)
     return Matrix(
         engine=told["engine"],
         versions=tuple(told["versions"]),
@@ -60,6 +64,25 @@ def load(path: Path) -> Matrix:
         statements=tuple(told["statements"]),
         traps=tuple(_traps(told)),
     )
+
+
+def _changed(base: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**base, **told, "statements": {**base["statements"], **told.get("statements", {})}}
+    for part in ("shapes", "traps"):
+        found[part] = {
+            name: _merged(one, told.get(part, {}).get(name, {}))
+            for name, one in base[part].items()
+            if name not in told.get("absent", ())
+        }
+    return found
+
+
+def _merged(one: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**one, **told}
+    both = [part.get("otherwise") for part in (one, told)]
+    if all(isinstance(part, Mapping) for part in both):
+        found["otherwise"] = {name: what for part in both for name, what in (part or {}).items()}
+    return found
 
 
 def _traps(told: Mapping[str, Any]) -> Iterator[Shape]:

@@ -55,18 +55,12 @@ def capture_findings(session: Session, about: str) -> list[Finding]:
             f"The gateway's account is not shown the triggers of {'.'.join(unseen[0])}: writes to "
             "it are refused. GRANT TRIGGER on what agents may change TO it.",
         )
-    if not session.variety.silent:
-        say(
-            "info",
-            f"Calls whose way back would fire triggers are refused: {session.variety.name} cannot "
-            "switch them off for a session.",
-        )
-    elif not events.allowed(session):
+    right = session.variety.replays
+    if not events.allowed(session):
         say(
             "info",
             "Calls whose way back would fire triggers are refused: the gateway's account has no "
-            "BINLOG REPLAY, or slave_run_triggers_for_rbr is not NO. GRANT BINLOG REPLAY ON *.* "
-            "TO it.",
+            f"{right}, or slave_run_triggers_for_rbr is not NO. GRANT {right} ON *.* TO it.",
         )
     if keys_hidden(session):
         say(

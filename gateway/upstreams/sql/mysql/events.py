@@ -21,10 +21,10 @@ from gateway.upstreams.sql.mysql.literals import text_literal
 from gateway.upstreams.sql.mysql.packing import date, decimal, moment, stamp, time_of_day, year
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.streams import Row
+from gateway.upstreams.sql.mysql.varieties import MARIADB, MYSQL
 
 _DENIED = frozenset({1227, 1142, 1044, 1290})
-_FORMAT, _TABLE, _WRITE, _DELETE = 15, 19, 23, 25
-_FLAGS = 0x1 | 0x2 | 0x80  # end of statement, without foreign keys, without CHECK
+_FORMAT, _TABLE = 15, 19
 _TABLE_ID = 71
 _MEMBER = re.compile(r"'(?:[^']|'')*'")
 
@@ -49,15 +49,56 @@ class Layout:
     cells: tuple[Cell, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """How a server writes events. ``lengths``: of the fixed part of each kind, in their order;
+    ``extra``: what stands in front of the columns of a row event."""
+
+    write: int
+    delete: int
+    flags: int
+    lengths: bytes
+    extra: bytes = b""
+
+
+_FORMS = {
+    MARIADB: _Form(
+        write=23,
+        delete=25,
+        flags=0x1 | 0x2 | 0x80,  # end of statement, without foreign keys, without CHECK
+        lengths=bytes((56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 228, 0, 4, 26, 8, 0, 0, 0, 8,
+                       8, 8, 2, 0, 0, 0, 10, 10, 10)).ljust(170, b"\0"),
+    ),
+    # As the log of MySQL 9.7.4 begins.
+    MYSQL: _Form(
+        write=30,
+        delete=32,
+        flags=0x1 | 0x2,
+        lengths=bytes((0, 13, 0, 8, 0, 0, 0, 0, 4, 0, 4, 0, 0, 0, 99, 0, 4, 26, 8, 0, 0, 0, 0, 0, 0,
+                       2, 0, 0, 0, 10, 10, 10, 42, 42, 0, 18, 52, 0, 10, 40, 0, 0)),
+        extra=b"\2\0",
+    ),
+}  # fmt: skip
+
+
 def allowed(session: Session) -> bool:
-    """Whether the account may apply events, and the server would fire no triggers for them."""
-    if not session.variety.silent:
-        return False
-    [(fires,)] = session.rows("SELECT @@GLOBAL.slave_run_triggers_for_rbr")
-    if fires != b"NO":
-        return False
+    """Whether the account may apply events, and the server would fire no triggers for them. Asked
+    of MySQL once, before a transaction."""
+    if session.silent is None:
+        session.silent = _allowed(session)
+    return session.silent
+
+
+def _allowed(session: Session) -> bool:
+    if session.variety is MARIADB:  # MySQL never does
+        [(fires,)] = session.rows("SELECT @@GLOBAL.slave_run_triggers_for_rbr")
+        if fires != b"NO":
+            return False
     try:
         session.run(_statement([_format(session)]))
+        if session.variety is MYSQL:
+            # It takes what follows for a transaction of another server, unless told otherwise.
+            session.run("SET SESSION gtid_next = 'AUTOMATIC'")
     except pymysql.Error as error:
         if code_of(error) in _DENIED:
             return False
@@ -68,7 +109,8 @@ def allowed(session: Session) -> bool:
 def layout(session: Session, table: Table) -> Layout | None:
     """``None`` for a table with a column or an index that cannot be written this way: what the
     server computes it does not compute again for an event."""
-    if any(c.generated for c in table.columns) or "USING HASH" in definition(session, table.at):
+    hidden = "USING HASH" if session.variety is MARIADB else "(("  # what a computed key stands on
+    if any(c.generated for c in table.columns) or hidden in definition(session, table.at):
         return None
     found = session.texts(
         "SELECT column_type, data_type, character_octet_length, numeric_precision, "
@@ -85,10 +127,13 @@ def layout(session: Session, table: Table) -> Layout | None:
 
 def apply(session: Session, to: Layout, rows: Sequence[Row], *, delete: bool) -> None:
     """Deletes or inserts whole rows. Raises the server's errors."""
-    head = [_format(session), _event(_TABLE, _map(to))]
+    form = _FORMS[session.variety]
+    head = [_event(_TABLE, _map(to))]
+    if session.variety is MARIADB:
+        head.insert(0, _format(session))
     for part in _parts(to, rows, session.part):
-        kind = _DELETE if delete else _WRITE
-        session.run(_statement([*head, _event(kind, _changed(to) + part)]))
+        kind = form.delete if delete else form.write
+        session.run(_statement([*head, _event(kind, _changed(to, form) + part)]))
 
 
 def _parts(to: Layout, rows: Sequence[Row], most: int) -> Iterator[bytes]:
@@ -112,17 +157,11 @@ def _event(kind: int, body: bytes) -> bytes:
     return struct.pack("<IBIIIH", 0, kind, 1, size, 0, 0) + body
 
 
-# The fixed part of each kind of event up to the last that is used here.
-_FIXED = bytes((56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 228, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2,
-                0, 0, 0, 10, 10, 10))  # fmt: skip
-_KINDS = 171
-
-
 def _format(session: Session) -> bytes:
     """What tells the server how the events after it are written: without checksums."""
     [(version,)] = session.rows("SELECT VERSION()")
-    fixed = _FIXED.ljust(_KINDS - 1, b"\0")
-    body = struct.pack("<H50sIB", 4, version or b"", 0, 19) + fixed + b"\0"
+    lengths = _FORMS[session.variety].lengths
+    body = struct.pack("<H50sIB", 4, version or b"", 0, 19) + lengths + b"\0"
     event = bytearray(_event(_FORMAT, body + bytes(4)))
     event[-4:] = struct.pack("<I", zlib.crc32(bytes(event[:-4])))
     return bytes(event)
@@ -146,8 +185,8 @@ def _map(to: Layout) -> bytes:
     )  # fmt: skip
 
 
-def _changed(to: Layout) -> bytes:
-    head = _TABLE_ID.to_bytes(6, "little") + struct.pack("<H", _FLAGS)
+def _changed(to: Layout, form: _Form) -> bytes:
+    head = _TABLE_ID.to_bytes(6, "little") + struct.pack("<H", form.flags) + form.extra
     return head + _packed(len(to.cells)) + _bits([True for _ in to.cells])
 
 
@@ -231,7 +270,7 @@ def _long(kind: str) -> Cell | None:
     for end in ("blob", "text"):
         if kind.endswith(end) and kind.removesuffix(end) in _BLOBS:
             return _blob(252, _BLOBS[kind.removesuffix(end)])
-    return _blob(252, 4) if kind == "json" else None
+    return None
 
 
 _SHAPES = frozenset(

@@ -120,7 +120,7 @@ def _all(session: Session, agents_at: Address, own_at: Address | None) -> list[_
             proposed=proposed,
         ),
         *_rows(agents, capture, database, proposed),
-        *_own_schema(agents, capture, proposed, session.variety.silent),
+        *_own_schema(agents, capture, proposed, session.variety.replays),
     ]
 
 
@@ -179,18 +179,18 @@ def _rows(agents: _Account, capture: _Account, database: str, proposed: bool) ->
     ]
 
 
-def _silence(capture: _Account, proposed: bool) -> _Wanted:
+def _silence(capture: _Account, proposed: bool, right: str) -> _Wanted:
     return _Wanted(
         id="capture-silence",
         gives="rows are put back without firing triggers",
-        there=lambda s: all("BINLOG REPLAY" in _held(s, name, "") for name in capture.names),
-        statements=_grants(("BINLOG REPLAY",), "*.*", capture),
+        there=lambda s: all(right in _held(s, name, "") for name in capture.names),
+        statements=_grants((right,), "*.*", capture),
         without="A call whose way back would fire triggers is refused.",
         proposed=proposed,
     )
 
 
-def _own_schema(agents: _Account, capture: _Account, proposed: bool, silent: bool) -> list[_Wanted]:
+def _own_schema(agents: _Account, capture: _Account, proposed: bool, replays: str) -> list[_Wanted]:
     return [
         replace(
             _grant(
@@ -218,7 +218,7 @@ def _own_schema(agents: _Account, capture: _Account, proposed: bool, silent: boo
             statements=_grants(("INSERT",), receipts.TABLE, agents),
             without="Every write is refused: what became of it could not be told after a crash.",
         ),
-        *([_silence(capture, proposed)] if silent else ()),
+        _silence(capture, proposed, replays),
         _Wanted(
             id="capture-counts",
             gives="foreign keys of tables that the account may not see are found, and the server's "

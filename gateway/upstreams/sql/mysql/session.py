@@ -56,6 +56,7 @@ class Session:
         self.names_fold = False  # whether names of tables are the same in upper and lower case
         self.packet = 1 << 24  # max_allowed_packet: the most bytes of one statement
         self.variety = MARIADB
+        self.silent: bool | None = None  # whether it takes events, where that was asked
         self.fires = False  # whether what foreign keys do fires triggers
         self.counts_cascades = False  # whether the session's counters hold what they do
 
@@ -287,6 +288,7 @@ class Door:
             if session.in_transaction:
                 session.run("ROLLBACK")
             _reset(session.connection)
+            session.silent = None
             self._set(session)
         except FAILURES:
             return False

@@ -59,15 +59,9 @@ def firing(session: Session, changed: Sequence[Summary], found: Sequence[Trigger
             return Deny(
                 reason="undo.unavailable",
                 detail=f"Taking this back would fire triggers of {of.table.resource}: {named}. "
-                f"{session.variety.name} cannot switch them off for a session, {_why(session)}.",
+                f"{session.variety.name} cannot switch them off for a session, and "
+                "this table or the gateway's account "
+                f"({session.variety.replays}) is not fit for the way around them.",
                 extra={"triggers": sorted(t.name for t in own if t.event in fires)},
             )
     return None
-
-
-def _why(session: Session) -> str:
-    if not session.variety.silent:
-        return "and there is no way around them here"
-    return (
-        "and this table or the gateway's account (BINLOG REPLAY) is not fit for the way around them"
-    )

@@ -26,6 +26,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import catalog, receipts, rows
 from gateway.upstreams.sql.mysql.bulk import bulk
 from gateway.upstreams.sql.mysql.catalog import Name
+from gateway.upstreams.sql.mysql.events import allowed
 from gateway.upstreams.sql.mysql.images import (
     FORMAT,
     KIND,
@@ -44,6 +45,7 @@ from gateway.upstreams.sql.mysql.pool import Lent
 from gateway.upstreams.sql.mysql.restore import Restored, restore
 from gateway.upstreams.sql.mysql.session import Session
 from gateway.upstreams.sql.mysql.triggers import Way, firing, unfired
+from gateway.upstreams.sql.mysql.varieties import MYSQL
 
 
 class _Failed(Exception):
@@ -103,6 +105,8 @@ class MariadbUnwinding:
         return self._steps
 
     def _run(self, session: Session) -> tuple[Step, ...]:
+        if session.variety is MYSQL:
+            allowed(session)
         session.run(rows.EXACT)
         session.run(session.variety.loose)
         session.run("START TRANSACTION READ WRITE")

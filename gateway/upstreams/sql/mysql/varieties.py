@@ -35,7 +35,7 @@ _LOOSE = (
 _TIGHT = "SET foreign_key_checks = 1, sql_mode = '{modes}'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Variety:
     """``id``: the type of its resources and the dialect, for policy. ``settings``: with ``{lock}``,
     ``{idle}``, ``{statement}`` (seconds), ``{patience}`` (milliseconds) and ``{mode}``. ``loose``
@@ -44,9 +44,9 @@ class Variety:
     column. ``digest``: a function of bytes to hexadecimal digits. ``lacking``: functions of
     ``functions.NATIVE`` that it has not, so that a stored one could have the name. ``abandons``:
     whether it ends a statement that runs for too long by itself. ``rekeys``: whether foreign
-    keys and their indexes come back as they were with a table; ``silent``: whether rows can be put
-    back as events; ``layered``: whether foreign keys may be kept above the storage engine, where
-    they can fire triggers and count among what a session did.
+    keys and their indexes come back as they were with a table; ``replays``: the right to put
+    rows back as events; ``layered``: whether foreign keys may be kept above the storage engine,
+    where they can fire triggers and count among what a session did.
     """
 
     id: str
@@ -60,11 +60,11 @@ class Variety:
     keys: str
     generated: str
     digest: str
+    replays: str
     lacking: frozenset[str] = field(default_factory=frozenset)
     parts: int = 1  # how often the engine counts one row of a partitioned table
     abandons: bool = True
     rekeys: bool = True
-    silent: bool = True
     layered: bool = False
 
 
@@ -88,6 +88,7 @@ MARIADB = Variety(
     keys="information_schema.innodb_sys_foreign",
     generated="is_generated <> 'NEVER'",
     digest="MD5({})",
+    replays="BINLOG REPLAY",
     parts=2,
 )
 
@@ -117,10 +118,10 @@ MYSQL = Variety(
     keys="information_schema.innodb_foreign",
     generated="generation_expression <> ''",
     digest="SHA2({}, 256)",
+    replays="REPLICATION_APPLIER",
     lacking=_LACKING,
     abandons=False,
     rekeys=False,
-    silent=False,
     layered=True,
 )
 

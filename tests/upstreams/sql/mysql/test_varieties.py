@@ -265,3 +265,40 @@ async def test_foreign_keys_of_the_storage_engine(native_server: MysqlServer, sh
     finally:
         await case.close()
         native_server.drop_database(database)
+
+
+async def test_the_right_to_replay_is_one_of_its_own(
+    mysql_server: MysqlServer, mysql_database: str
+) -> None:
+    """What `holdfast source prepare` proposes is enough, and without it such a call is refused."""
+    sql = "DELETE FROM t WHERE id = 1"
+    case = Case(mysql_server, mysql_database, own="replayer")
+    case.setup(
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        "CREATE TRIGGER i BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id + 1",
+        "INSERT INTO t VALUES (0), (5)",
+    )
+    names = [f"replayer@{host}" for host in ("localhost", "'127.0.0.1'")]
+    for name in names:
+        case.run(f"CREATE USER {name} IDENTIFIED BY 'replayer'")
+        case.run(f"GRANT ALL ON {mysql_database}.* TO {name}")
+        case.run(f"GRANT ALL ON holdfast.* TO {name}")
+        case.run(f"GRANT PROCESS ON *.* TO {name}")
+    try:
+        before = case.dump()
+        with pytest.raises(Refused) as refused:
+            await case.call(sql)
+        assert "REPLICATION_APPLIER" in refused.value.deny.detail
+        assert case.dump() == before
+        for name in names:
+            case.run(f"GRANT REPLICATION_APPLIER ON *.* TO {name}")
+        await case.source.close()
+        again = Case(mysql_server, mysql_database, own="replayer")
+        done = await again.call(sql)
+        assert (await again.revert(done.undo)).states == ["reverted"]
+        assert again.dump() == before
+        await again.close()
+    finally:
+        await case.close()
+        with mysql_server.connect() as root, root.cursor() as cursor:
+            cursor.execute(f"DROP USER {', '.join(names)}")
