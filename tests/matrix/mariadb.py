@@ -1,4 +1,4 @@
-"""MariaDB for the matrix."""
+"""MariaDB and MySQL for the matrix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class Mariadb:
     """``Engine``. What the agent would see without a gateway is asked of a second database with
     the same in it, as a change of the schema cannot be rolled back."""
 
-    version = "packaged"
-
     def __init__(self, server: MariadbServer) -> None:
+        self.version = "mysql" if server.kind == "mysql" else "packaged"
         self.case = Case(server, server.create_database())
         self._twin = Case(server, server.create_database())
         self._setup: list[str] = []

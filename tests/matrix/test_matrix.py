@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.mariadb_server import MariadbServer
+from tests.fixtures.mysql_server import MysqlServer
 from tests.fixtures.options import size
 from tests.fixtures.postgres_server import PostgresServer
-from tests.matrix.cases import FOLDER, TRAP, Shape, load
+from tests.matrix.cases import FOLDER, TRAP, Matrix, Shape, load
 from tests.matrix.document import DOCUMENT, render
 from tests.matrix.mariadb import Mariadb
 from tests.matrix.postgres import Postgres
 from tests.matrix.running import shape_outcomes
 
 POSTGRES = load(FOLDER / "postgres.yaml")
-# Every how manieth cell of MariaDB is run; all with ``HOLDFAST_MATRIX_STEP=1``.
+# Every how manieth cell of MariaDB and MySQL is run; all with ``HOLDFAST_MATRIX_STEP=1``.
 STEP = size("matrix_step", 12)
 MARIADB = load(FOLDER / "mariadb.yaml")
+MYSQL = load(FOLDER / "mysql.yaml")
 
 
 @pytest.fixture
@@ -57,17 +59,38 @@ async def mariadb(mariadb_server: MariadbServer) -> AsyncIterator[Mariadb]:
     await engine.close()
 
 
+@pytest.fixture
+async def mysql(mysql_server: MysqlServer) -> AsyncIterator[Mariadb]:
+    engine = Mariadb(mysql_server)
+    yield engine
+    await engine.close()
+
+
+async def some_cells(engine: Mariadb, matrix: Matrix, shape: Shape) -> None:
+    number = matrix.shapes.index(shape)
+    some = tuple(s for i, s in enumerate(shape.statements) if (number + i) % STEP == 0)
+    found = await shape_outcomes(engine, replace(shape, statements=some))
+    assert found == {one.name: shape.expected(one.name, engine.version) for one in some}
+
+
 @pytest.mark.parametrize("shape", MARIADB.shapes, ids=lambda shape: shape.name)
 async def test_mariadb(mariadb: Mariadb, shape: Shape) -> None:
-    number = MARIADB.shapes.index(shape)
-    some = tuple(s for i, s in enumerate(shape.statements) if (number + i) % STEP == 0)
-    found = await shape_outcomes(mariadb, replace(shape, statements=some))
-    assert found == {one.name: shape.expected(one.name, mariadb.version) for one in some}
+    await some_cells(mariadb, MARIADB, shape)
 
 
 @pytest.mark.parametrize("trap", MARIADB.traps, ids=lambda trap: trap.name)
 async def test_mariadb_traps(mariadb: Mariadb, trap: Shape) -> None:
     assert await shape_outcomes(mariadb, trap) == {TRAP: trap.expected(TRAP, mariadb.version)}
+
+
+@pytest.mark.parametrize("shape", MYSQL.shapes, ids=lambda shape: shape.name)
+async def test_mysql(mysql: Mariadb, shape: Shape) -> None:
+    await some_cells(mysql, MYSQL, shape)
+
+
+@pytest.mark.parametrize("trap", MYSQL.traps, ids=lambda trap: trap.name)
+async def test_mysql_traps(mysql: Mariadb, trap: Shape) -> None:
+    assert await shape_outcomes(mysql, trap) == {TRAP: trap.expected(TRAP, mysql.version)}
 
 
 def test_the_page_says_what_the_tests_hold() -> None:
