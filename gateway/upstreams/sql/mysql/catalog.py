@@ -216,13 +216,36 @@ def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
     look at every table of the server that it is shown. Raises ``UpstreamError`` for a table that
     InnoDB knows of and that is not shown."""
     wanted = list(names)
-    children = _children(session, wanted)
-    own = _among(session, "k.table_schema", "k.table_name", wanted)
-    leaving = _among(session, "k.table_schema", "k.table_name", wanted + (children or []))
-    reaching = _among(session, "k.referenced_table_schema", "k.referenced_table_name", wanted)
-    where = f"{leaving} OR {reaching}"
-    if children is not None:
-        where = f"{leaving} AND ({reaching} OR {own})"
+    related = _related(session, wanted)
+    if related is None:
+        leaving = _among(session, "k.table_schema", "k.table_name", wanted)
+        reaching = _among(session, "k.referenced_table_schema", "k.referenced_table_name", wanted)
+        return _keys_where(session, f"({leaving} OR {reaching})")
+    found: list[ForeignKey] = []
+    for child, reaches in related:
+        # One table at a time: the server finds the files of one by its name.
+        here = _among(session, "k.table_schema", "k.table_name", [child])
+        also = _among(session, "r.constraint_schema", "r.table_name", [child])
+        keys = _keys_where(session, f"{here} AND {also}")
+        if reaches and not any(_one_of(session, key.parent, wanted) for key in keys):
+            raise UpstreamError(
+                f"{'.'.join(child)} has foreign keys to what changes and is not shown to this "
+                "account.",
+                reason="undo.unavailable",
+            )
+        found += [k for k in keys if _one_of(session, k.child, wanted) or
+                  _one_of(session, k.parent, wanted)]  # fmt: skip
+    return found
+
+
+def _one_of(session: Session, name: Name, names: Sequence[Name]) -> bool:
+    if session.names_fold:
+        return [part.lower() for part in name] in [[p.lower() for p in one] for one in names]
+    return name in names
+
+
+def _keys_where(session: Session, condition: str) -> list[ForeignKey]:
+    """``condition``: over ``k`` (key_column_usage) and ``r`` (referential_constraints)."""
     rows = session.texts(
         "SELECT k.constraint_name, k.table_schema, k.table_name, k.column_name, "
         "k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, "
@@ -230,21 +253,13 @@ def foreign_keys(session: Session, names: Iterable[Name]) -> list[ForeignKey]:
         "JOIN information_schema.referential_constraints r "
         "ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name "
         "AND r.table_name = k.table_name "
-        f"WHERE k.referenced_table_name IS NOT NULL AND ({where}) "
+        f"WHERE k.referenced_table_name IS NOT NULL AND {condition} "
         "ORDER BY k.table_schema, k.table_name, k.constraint_name, k.ordinal_position"
     )
     grouped: dict[tuple[str | None, ...], list[tuple[str, str]]] = {}
     for name, schema, table, column, to_schema, to_table, to_column, delete, update in rows:
         group = (name, schema, table, to_schema, to_table, delete, update)
         grouped.setdefault(group, []).append((str(column), str(to_column)))
-    shown = {(schema, table) for _, schema, table, *_ in grouped}
-    for child in children or ():
-        if child not in shown:
-            raise UpstreamError(
-                f"{'.'.join(child)} has foreign keys to what changes and is not shown to this "
-                "account.",
-                reason="undo.unavailable",
-            )
     return [
         ForeignKey(
             name=str(name),
@@ -263,27 +278,29 @@ _PLAIN = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_]+")
 _DENIED = frozenset({1227, 1142, 1044})
 
 
-def _children(session: Session, parents: Sequence[Name]) -> list[Name] | None:
-    """The tables with foreign keys to ``parents``; ``None`` where InnoDB cannot be asked: without
-    the right, or for names that it writes in another way."""
-    spelled = [f"{schema}/{name}" for schema, name in parents]
+def _related(session: Session, names: Sequence[Name]) -> list[tuple[Name, bool]] | None:
+    """The tables with foreign keys that leave or reach ``names``, and whether one of theirs reaches
+    them; ``None`` where InnoDB cannot be asked: without the right, or for names that it writes in
+    another way."""
+    spelled = [f"{schema}/{name}" for schema, name in names]
     if not spelled:
         return []
     if not all(map(_PLAIN.fullmatch, spelled)):
         return None
+    listed = ", ".join(map(_one, spelled))
     try:
         rows = session.texts(
-            f"SELECT for_name FROM {session.variety.keys} WHERE ref_name IN "
-            f"({', '.join(map(_one, spelled))})"
+            f"SELECT for_name, MAX(ref_name IN ({listed})) FROM {session.variety.keys} WHERE "
+            f"ref_name IN ({listed}) OR for_name IN ({listed}) GROUP BY for_name"
         )
     except pymysql.Error as error:
         if code_of(error) in _DENIED:
             return None
         raise
-    found = sorted({str(row[0]) for row in rows})
-    if not all(map(_PLAIN.fullmatch, found)):
+    found = sorted((str(child), reaches == "1") for child, reaches in rows)
+    if not all(_PLAIN.fullmatch(child) for child, _ in found):
         return None
-    return [(schema, name) for schema, _, name in (f.partition("/") for f in found)]
+    return [((c.partition("/")[0], c.partition("/")[2]), reaches) for c, reaches in found]
 
 
 def unique_keys(session: Session, name: Name) -> list[tuple[str, ...]]:

@@ -61,6 +61,7 @@ class _Walk:
         self._waiting: list[tuple[Name, str, bool]] = []
         self._seen: set[tuple[Name, str, bool]] = set()
         self._known: dict[str, frozenset[str]] = {}
+        self._relations: dict[Name, catalog.Relation] = {}
         self._routines: frozenset[str] | None = None
         self._found = Closure()
 
@@ -81,6 +82,7 @@ class _Walk:
         if relation is None:
             raise _Unknown(f"{'.'.join(name)} is not shown to the gateway's account.")
         if relation.kind != "VIEW":
+            self._relations[relation.at] = relation
             return [relation.at]
         inside = expand(self._session, [relation.at])
         if isinstance(inside, Deny):
@@ -158,7 +160,8 @@ class _Walk:
 
     def result(self) -> Closure:
         names = sorted({name for name, _, _ in self._seen})
-        found = catalog.relations(self._session, names)
+        found = dict(self._relations)
+        found |= catalog.relations(self._session, [name for name in names if name not in found])
         for name in names:
             relation = found.get(name)
             if relation is None:

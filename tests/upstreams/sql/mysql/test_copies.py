@@ -79,7 +79,7 @@ async def test_rows_that_cannot_be_told_apart_are_left(
     case.setup("CREATE TABLE t (a INT)", "INSERT INTO t SELECT seq FROM seq_1_to_20")
     before = case.dump()
     done = await case.call("INSERT INTO t SELECT a + 20 FROM t")
-    monkeypatch.setattr(rows, "digest", lambda _: "'the same for all'")
+    monkeypatch.setattr(rows, "digest", lambda _, __: "'the same for all'")
     with pytest.raises(UpstreamError, match="told apart"):
         await case.revert(done.undo)
     monkeypatch.undo()
