@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.errors import ImageDamaged
 from gateway.model import Json, RowCounts, Undo
@@ -26,8 +27,7 @@ PART = 2000  # rows that are held at once where there may be a great many,
 PART_BYTES = 4 * 1024 * 1024  # and about so many bytes of them
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One row before and after; ``None`` where there was none."""
 
     before: Row | None
@@ -137,6 +137,7 @@ def manifest(found: Sequence[Summary]) -> dict[str, Json]:
                 "fingerprint": one.table.fingerprint,
                 "key": list(one.table.key),
                 "rows": one.rows,
+                "sides": [one.came, one.went, one.both],
                 "columns": [
                     {
                         "name": c.name,
@@ -216,15 +217,28 @@ def parts(undo: Undo, pieces: Iterable[bytes]) -> Iterator[TableImage]:
         raise ImageDamaged("The images of this call cannot be read.")
     for table, count in tables:
         changes: list[Change] = []
-        start = reader.loaded
+        start, width = reader.loaded, len(rows.stored(table))
         for _ in range(count):
-            changes.append(_change(reader, table))
+            changes.append(reader.change(width))
             if len(changes) >= PART or reader.loaded - start > PART_BYTES:
                 yield TableImage(table=table, changes=tuple(changes))
                 changes, start = [], reader.loaded
         if changes:
             yield TableImage(table=table, changes=tuple(changes))
     reader.end()
+
+
+def noted(undo: Undo) -> tuple[Summary, ...] | None:
+    """What ``manifest`` was given, where it says so: earlier versions noted no sides. Raises
+    ``ImageDamaged``."""
+    tables = [table for table, _ in _tables(undo)]
+    sides = [entry.get("sides") for entry in undo.manifest["tables"]]
+    if None in sides:
+        return None
+    return tuple(
+        Summary(table=table, came=int(came), went=int(went), both=int(both))
+        for table, (came, went, both) in zip(tables, sides, strict=True)
+    )
 
 
 def size(undo: Undo) -> int:
@@ -239,22 +253,6 @@ def _tables(undo: Undo) -> list[tuple[Table, int]]:
         return [(_table(entry), int(entry["rows"])) for entry in undo.manifest["tables"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ImageDamaged("The manifest of this call's images cannot be read.") from error
-
-
-def _change(reader: _Reader, table: Table) -> Change:
-    sides = reader.take(1)[0]
-    width = len(rows.stored(table))
-    before = _row(reader, width) if sides & _BEFORE else None
-    return Change(before, _row(reader, width) if sides & _AFTER else None)
-
-
-def _row(reader: _Reader, width: int) -> Row:
-    cells: list[bytes | None] = []
-    take = reader.take
-    for _ in range(width):
-        size = int.from_bytes(take(4), "big")
-        cells.append(None if size == _NULL else take(size))
-    return tuple(cells)
 
 
 def _table(entry: Mapping[str, Json]) -> Table:
@@ -301,6 +299,34 @@ class _Reader:
             parts.append(piece[: self._at])
             missing -= self._at
         return b"".join(parts)
+
+    def change(self, width: int) -> Change:
+        sides = self.take(1)[0]
+        before = self._row(width) if sides & _BEFORE else None
+        return Change(before, self._row(width) if sides & _AFTER else None)
+
+    def _row(self, width: int) -> Row:
+        """The cells of one row. Most rows lie in one piece, and a revert reads each several times:
+        those are cut out of it without a call for each cell."""
+        piece, at = self._piece, self._at
+        end, number = len(piece), int.from_bytes
+        cells: list[bytes | None] = []
+        for _ in range(width):
+            start = at + 4
+            size = number(piece[at:start], "big")
+            at = start if size == _NULL else start + size
+            if at > end:
+                return self._row_in_parts(width)
+            cells.append(None if size == _NULL else piece[start:at])
+        self._at = at
+        return tuple(cells)
+
+    def _row_in_parts(self, width: int) -> Row:
+        cells: list[bytes | None] = []
+        for _ in range(width):
+            size = int.from_bytes(self.take(4), "big")
+            cells.append(None if size == _NULL else self.take(size))
+        return tuple(cells)
 
     def end(self) -> None:
         """Raises ``ImageDamaged`` when something is left. Exhausts the pieces either way."""

@@ -94,4 +94,5 @@ class Kept:
         return unpack(self._undo, self._spooler.read(self._undo))
 
     def summaries(self) -> tuple[Summary, ...]:
-        return summed(self.parts())
+        found = images.noted(self._undo)
+        return summed(self.parts()) if found is None else found

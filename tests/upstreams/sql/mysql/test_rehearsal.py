@@ -26,7 +26,7 @@ async def rehearsed(case: Case, sql: str, spoil: bool = False) -> Deny | None:
         if spoil:
             (image,) = attempt._images
             first, *rest = image.changes
-            wrong = dataclasses.replace(first, before=(*first.before[:-1], b"wrong"))
+            wrong = first._replace(before=(*first.before[:-1], b"wrong"))
             attempt._images = (dataclasses.replace(image, changes=(Change(wrong.before, None),
                                                                    *rest)),)  # fmt: skip
         assert not isinstance(await attempt.capture(), Deny)
