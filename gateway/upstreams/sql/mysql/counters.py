@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pymysql
 
+from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.session import Session
 
@@ -44,9 +45,16 @@ class Handled:
 
 
 def handled(session: Session) -> Handled:
+    """Raises ``UpstreamError`` where the server keeps no count."""
     status = _STATUS.format(session.variety.counted)
     found = {str(name): int(value or 0) for name, value in session.texts(status)}
-    return Handled(*(found.get(name, 0) for name in _ORDER))
+    if not found.keys() >= set(_ORDER):
+        raise UpstreamError(
+            "The server does not tell what a session changed, so images could not be proven "
+            "complete.",
+            reason="undo.unavailable",
+        )
+    return Handled(*(found[name] for name in _ORDER))
 
 
 def rows_modified(session: Session) -> int | None:

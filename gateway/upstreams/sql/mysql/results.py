@@ -15,8 +15,8 @@ _UNSIGNED, _ENUM, _SET = 32, 256, 2048
 _NAMES = {
     0: "decimal", 1: "tinyint", 2: "smallint", 3: "int", 4: "float", 5: "double", 6: "null",
     7: "timestamp", 8: "bigint", 9: "mediumint", 10: "date", 11: "time", 12: "datetime",
-    13: "year", 14: "date", 16: "bit", 245: "json", 246: "decimal", 247: "enum", 248: "set",
-    255: "geometry",
+    13: "year", 14: "date", 16: "bit", 242: "vector", 245: "json", 246: "decimal", 247: "enum",
+    248: "set", 255: "geometry",
 }  # fmt: skip
 _TEXTS = {249: "tinytext", 250: "mediumtext", 251: "longtext", 252: "text", 15: "varchar",
           253: "varchar", 254: "char"}  # fmt: skip
@@ -60,7 +60,7 @@ def _cell(cell: bytes | None, field: Field) -> Json:
     if field.type == 16:
         number = int.from_bytes(cell, "big")
         return number if number < 2**_SMALL_BITS else str(number)
-    if field.type == 255 or (field.charset == _BINARY and field.type in _BYTES):
+    if field.type in (242, 255) or (field.charset == _BINARY and field.type in _BYTES):
         return "\\x" + cell.hex()
     text = cell.decode("utf-8", "replace")
     if field.type in _INTEGERS:

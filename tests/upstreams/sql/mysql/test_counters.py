@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.counters import Handled, handled, rows_modified
 from tests.fixtures.mariadb_case import Case
 from tests.upstreams.sql.mysql.test_catalog import session_of
@@ -47,4 +50,15 @@ async def test_without_the_right_there_is_no_count(case: Case) -> None:
     session.run("START TRANSACTION")
     session.run("INSERT INTO t VALUES (1)")
     assert rows_modified(session) is None
+    session.close()
+
+
+async def test_without_a_count_nothing_is_taken_for_unchanged(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_of(case)
+    monkeypatch.setattr(session, "texts", lambda _: [("HANDLER_WRITE", "1")])
+    with pytest.raises(UpstreamError) as refused:
+        handled(session)
+    assert refused.value.reason == "undo.unavailable"
     session.close()

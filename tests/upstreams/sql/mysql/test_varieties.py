@@ -205,6 +205,24 @@ async def test_policy_sees_which_server_it_is(mysql: Case) -> None:
     assert (action.resource.type, action.sql.dialect) == ("mysql", "mysql")
 
 
+async def test_the_share_is_of_the_rows_that_are_there_now(mysql: Case) -> None:
+    """By itself MySQL tells for a day how many rows there were."""
+    mysql.setup(
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        "INSERT INTO t SELECT seq FROM seq_1_to_20000",
+        "SET SESSION information_schema_stats_expiry = 86400",
+        "ANALYZE TABLE t",
+    )
+    rows = (
+        f"SELECT table_rows FROM information_schema.tables WHERE table_schema = '{mysql.database}'"
+    )
+    assert mysql.run(rows)[0][0] > 10000
+    mysql.run("DELETE FROM t WHERE id > 100")
+    assert mysql.run(rows)[0][0] > 10000
+    done = await mysql.call("DELETE FROM t WHERE id <= 90")
+    assert done.ran.measured.share > 0.8
+
+
 async def test_a_read_runs_where_nothing_can_be_written(mysql: Case) -> None:
     mysql.setup("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     call, action = mysql.request("SELECT 1"), await mysql.parse("DELETE FROM t WHERE id = 1")
