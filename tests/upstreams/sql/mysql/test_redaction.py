@@ -46,6 +46,14 @@ _REQUESTS = [
     "SELECT id FROM tt",
     "SELECT CASE WHEN 1 THEN email END FROM customers",
     "SELECT a.email FROM customers a JOIN customers b ON a.id = b.id",
+    "SELECT id FROM (SELECT email AS id, plan FROM customers) AS d ORDER BY plan",
+    "SELECT d.id FROM customers AS c JOIN (SELECT email AS id FROM customers) AS d ON 1 = 1",
+    "WITH RECURSIVE r (id) AS (SELECT email FROM customers UNION SELECT id FROM r) "
+    "SELECT id FROM r",
+    "SELECT FIRST_VALUE(email) OVER (ORDER BY id) AS plan FROM customers",
+    "SELECT IFNULL(email, plan) AS plan FROM customers",
+    "SELECT MIN(email) AS plan FROM customers GROUP BY plan",
+    "SELECT customers.email COLLATE utf8mb4_bin AS id FROM customers",
     "SELECT email, ROW_NUMBER() OVER (ORDER BY id) FROM customers",
     "DELETE FROM customers WHERE id = 1 RETURNING *",
     "DELETE FROM customers WHERE id = 1 RETURNING LOWER(email) AS id",
@@ -66,9 +74,14 @@ async def shown(case: Case, sql: str) -> dict[str, object]:
         return dict((await attempt.run()).result)
 
 
-async def test_no_way_of_asking_shows_it(case: Case) -> None:
+def known(case: Case, sql: str) -> bool:
+    return case.server.kind != "mysql" or "RETURNING" not in sql
+
+
+async def test_no_way_of_asking_shows_it(each_case: Case) -> None:
+    case = each_case
     case.setup(*SETUP)
-    for sql in _REQUESTS:
+    for sql in (sql for sql in _REQUESTS if known(case, sql)):
         result = await shown(case, sql)
         assert result["rows"], "the statement shows rows, or it would prove nothing"
         told = repr(result).lower()
@@ -77,7 +90,8 @@ async def test_no_way_of_asking_shows_it(case: Case) -> None:
         assert "[redacted]" in told, sql
 
 
-async def test_what_is_not_covered_is_shown(case: Case) -> None:
+async def test_what_is_not_covered_is_shown(each_case: Case) -> None:
+    case = each_case
     case.setup(*SETUP)
     for sql, rows in (
         ("SELECT id, plan FROM customers ORDER BY id", [[1, "pro"], [2, "free"]]),
@@ -86,10 +100,11 @@ async def test_what_is_not_covered_is_shown(case: Case) -> None:
         ("SELECT id, email FROM customers WHERE id = 1", [[1, "[redacted]"]]),
         ("DELETE FROM customers WHERE id = 1 RETURNING id, plan", [[1, "pro"]]),
     ):
-        assert (await shown(case, sql))["rows"] == rows, sql
+        assert not known(case, sql) or (await shown(case, sql))["rows"] == rows, sql
 
 
-async def test_an_error_does_not_quote_it(case: Case) -> None:
+async def test_an_error_does_not_quote_it(each_case: Case) -> None:
+    case = each_case
     case.setup(*SETUP)
     sql = "INSERT INTO customers (id, email) SELECT 9, email FROM customers"
     with pytest.raises(UpstreamError) as error:
