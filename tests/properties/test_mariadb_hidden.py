@@ -49,22 +49,22 @@ _HOSTS = ("localhost", "'127.0.0.1'")
 
 
 @pytest.fixture(scope="module")
-def case_database(mariadb_server: MariadbServer) -> Iterator[str]:
-    name = mariadb_server.create_database()
+def case_database(each_mysql: MariadbServer) -> Iterator[str]:
+    name = each_mysql.create_database()
     yield name
-    mariadb_server.drop_database(name)
+    each_mysql.drop_database(name)
 
 
 @pytest.fixture(params=sorted(ACCOUNTS))
 async def case(
-    request: pytest.FixtureRequest, mariadb_server: MariadbServer, case_database: str
+    request: pytest.FixtureRequest, each_mysql: MariadbServer, case_database: str
 ) -> AsyncIterator[Case]:
     agents, own = ACCOUNTS[request.param]
-    case = Case(mariadb_server, case_database, user="low", own="root" if own is None else "lower")
+    case = Case(each_mysql, case_database, user="low", own="root" if own is None else "lower")
     case.setup(*SETUP)
     for user, rights in (("low", agents), ("lower", own or "")):
         for host in _HOSTS:
-            case.run(f"CREATE OR REPLACE USER {user}@{host} IDENTIFIED BY '{user}'")
+            case.account(f"{user}@{host}", user)
             case.run(f"GRANT ALL ON holdfast.* TO {user}@{host}")
             case.run(f"GRANT PROCESS ON *.* TO {user}@{host}")
             for right in filter(None, rights.split(";")):
@@ -95,12 +95,12 @@ async def test_what_an_account_is_not_shown(case: Case, sql: str) -> None:
 
 
 async def test_a_plain_write_goes_on_with_the_rights_that_are_documented(
-    mariadb_server: MariadbServer, case_database: str
+    each_mysql: MariadbServer, case_database: str
 ) -> None:
-    case = Case(mariadb_server, case_database, user="plain")
+    case = Case(each_mysql, case_database, user="plain")
     case.setup(*SETUP)
     for host in _HOSTS:
-        case.run(f"CREATE OR REPLACE USER plain@{host} IDENTIFIED BY 'plain'")
+        case.account(f"plain@{host}", "plain")
         case.run(f"GRANT {ROWS} ON {case_database}.* TO plain@{host}")
         case.run(f"GRANT INSERT ON holdfast.receipts TO plain@{host}")
     before = case.dump()

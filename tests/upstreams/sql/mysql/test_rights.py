@@ -14,13 +14,14 @@ Open = Callable[[str], Session]
 
 
 @pytest.fixture
-def opened(case: Case) -> Iterator[Open]:
+def opened(each_case: Case) -> Iterator[Open]:
     """A session of an account that has this grant alone; ``{d}`` is the database."""
+    case = each_case
     case.setup("CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE u (id INT PRIMARY KEY)")
     sessions: list[Session] = []
 
     def open_with(grant: str) -> Session:
-        case.run("CREATE OR REPLACE USER looker@'127.0.0.1' IDENTIFIED BY 'looker'")
+        case.account("looker@'127.0.0.1'", "looker")
         case.run(grant.replace("{d}", case.database) + " TO looker@'127.0.0.1'")
         url = case.server.url("", "looker", "looker")
         door = Door("app", url, Timeouts(statement=5, lock=2, idle=30))
@@ -50,14 +51,17 @@ def opened(case: Case) -> Iterator[Open]:
     ],
 )
 async def test_where_triggers_are_not_shown(
-    case: Case, opened: Open, grant: str, expected: list[str]
+    each_case: Case, opened: Open, grant: str, expected: list[str]
 ) -> None:
-    found = hidden(opened(grant), [(case.database, "t"), (case.database, "u")])
+    at = each_case.database
+    found = hidden(opened(grant), [(at, "t"), (at, "u")])
     assert [name for _, name in found] == expected
 
 
-async def test_the_right_of_a_role_counts(case: Case, opened: Open) -> None:
-    case.run("CREATE OR REPLACE ROLE watcher")
+async def test_the_right_of_a_role_counts(each_case: Case, opened: Open) -> None:
+    case = each_case
+    case.run("DROP ROLE IF EXISTS watcher")
+    case.run("CREATE ROLE watcher")
     case.run(f"GRANT TRIGGER ON {case.database}.* TO watcher")
     session = opened("GRANT watcher")
     assert hidden(session, [(case.database, "t")])
@@ -66,7 +70,10 @@ async def test_the_right_of_a_role_counts(case: Case, opened: Open) -> None:
     case.run("DROP ROLE watcher")
 
 
-async def test_what_is_hidden_is_what_the_server_does_not_show(case: Case, opened: Open) -> None:
+async def test_what_is_hidden_is_what_the_server_does_not_show(
+    each_case: Case, opened: Open
+) -> None:
+    case = each_case
     case.run("CREATE TRIGGER x AFTER INSERT ON t FOR EACH ROW INSERT INTO u VALUES (NEW.id)")
     query = (
         "SELECT 1 FROM information_schema.triggers WHERE trigger_name = 'x' "
