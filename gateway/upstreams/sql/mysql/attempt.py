@@ -51,6 +51,7 @@ from gateway.upstreams.sql.mysql.session import Session, TooMuch
 from gateway.upstreams.sql.mysql.streams import Reply
 from gateway.upstreams.sql.mysql.sweep import Sweep, sweepable
 from gateway.upstreams.sql.mysql.triggers import firing
+from gateway.upstreams.sql.mysql.varieties import MYSQL
 from gateway.upstreams.sql.rehearsed import cannot, inexact
 
 _CHANGES = frozenset({"insert", "update", "delete"})
@@ -175,16 +176,18 @@ class MariadbAttempt:
         done = ran.after.since(ran.before)
         if done == Handled(0, 0, 0):
             return Measured()
-        if done.total > self._around.limits.max_capture_rows:
-            self._images = Deny(
-                reason="limit.rows",
-                detail=f"{done.total} rows would change; images are kept of "
-                f"{self._around.limits.max_capture_rows} (snapshots.max_rows).",
-            )
-            return Measured(tables={self._spoken(): _counts(done)})
-        found = self._imaged(own, peer, ran)
+        most = self._around.limits.max_capture_rows
+        over = Deny(
+            reason="limit.rows",
+            detail=f"{done.total} rows would change; images are kept of {most} "
+            "(snapshots.max_rows).",
+        )
+        found: tuple[TableImage, ...] | Summary | Deny = over
+        if done.total <= most or own.variety is MYSQL:  # MySQL also counts rows of temporary tables
+            found = self._imaged(own, peer, ran)
         self._images = found
         if isinstance(found, Deny):
+            self._images = over if done.total > most else found
             return Measured(tables={self._spoken(): _counts(done)})
         summaries = _summaries(found)
         self._images = firing(peer, summaries, ran.reach.triggers) or found

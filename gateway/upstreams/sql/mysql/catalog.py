@@ -14,6 +14,7 @@ from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.failures import code_of
 from gateway.upstreams.sql.mysql.literals import quoted, text_literal
 from gateway.upstreams.sql.mysql.session import Session
+from gateway.upstreams.sql.mysql.varieties import MYSQL
 
 Name = tuple[str, str]  # schema, table
 
@@ -128,14 +129,15 @@ def _among(session: Session, schema_column: str, table_column: str, names: Itera
     for schema, known in by_schema.items():
         of, listed = f"{schema_column} = {_one(schema)}", ", ".join(map(_one, sorted(known)))
         loosely = f"{table_column} IN ({listed})"
-        if schema.lower() == "information_schema":  # in any letters
+        inner = schema.lower() == "information_schema"  # in any letters
+        if inner and session.variety is MYSQL:
             listed = ", ".join(map(_one, sorted(name.upper() for name in known)))
             parts.append(
                 f"(LOWER({schema_column}) = {_one(schema.lower())} AND "
                 f"UPPER({table_column}) IN ({listed}))"
             )
             continue
-        if session.names_fold:
+        if inner or session.names_fold:
             parts.append(f"({of} AND {loosely})")
             continue
         exactly = f"BINARY {schema_column} = {_one(schema)} AND BINARY {table_column} IN ({listed})"

@@ -223,6 +223,35 @@ async def test_the_share_is_of_the_rows_that_are_there_now(mysql: Case) -> None:
     assert done.ran.measured.share > 0.8
 
 
+async def test_rows_of_temporary_tables_are_no_change(
+    mysql_server: MysqlServer, mysql_database: str
+) -> None:
+    """Its counters hold them."""
+    limits = SqlLimits(max_capture_rows=50)
+    case = Case(mysql_server, mysql_database, limits=limits)
+    case.setup(
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+        "INSERT INTO t VALUES (1, 1), (2, 2)",
+        "CREATE TABLE big (id INT PRIMARY KEY, v INT)",
+        "INSERT INTO big SELECT seq, seq FROM seq_1_to_300",
+    )
+    sql = (
+        "UPDATE t SET v = (SELECT COUNT(*) FROM (SELECT v, MAX(id) FROM big GROUP BY v "
+        "ORDER BY MAX(id) LIMIT 299) q)"
+    )
+    try:
+        before = case.dump()
+        done = await case.call(sql)
+        assert list(done.ran.measured.tables) == [f"{mysql_database}.t"]
+        assert (await case.revert(done.undo)).states == ["reverted"]
+        assert case.dump() == before
+        with pytest.raises(Refused) as refused:
+            await case.call("DELETE FROM big")
+        assert refused.value.deny.reason == "limit.rows"
+    finally:
+        await case.close()
+
+
 async def test_a_read_runs_where_nothing_can_be_written(mysql: Case) -> None:
     mysql.setup("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     call, action = mysql.request("SELECT 1"), await mysql.parse("DELETE FROM t WHERE id = 1")
