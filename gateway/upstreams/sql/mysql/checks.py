@@ -12,7 +12,6 @@ from gateway.upstreams.sql.mysql.catalog import OWN_SCHEMA, names_in
 from gateway.upstreams.sql.mysql.literals import text_literal
 from gateway.upstreams.sql.mysql.rights import hidden, keys_hidden
 from gateway.upstreams.sql.mysql.session import LEXICAL, Session
-from gateway.upstreams.sql.mysql.varieties import numbers
 
 _TOO_MUCH = ("SUPER", "FILE", "CREATE USER", "SHUTDOWN", "EXECUTE", "EVENT", "SET USER",
              "BINLOG ADMIN", "REPLICATION SLAVE ADMIN")  # fmt: skip
@@ -82,13 +81,10 @@ def _notes(about: str) -> tuple[list[Finding], Say]:
 
 
 def _server(session: Session, say: Say) -> None:
-    version, modes, binlog, image, trust, scheduler = session.texts(
-        "SELECT VERSION(), @@GLOBAL.sql_mode, @@GLOBAL.binlog_format, @@GLOBAL.binlog_row_image, "
+    modes, binlog, image, trust, scheduler = session.texts(
+        "SELECT @@GLOBAL.sql_mode, @@GLOBAL.binlog_format, @@GLOBAL.binlog_row_image, "
         "@@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.event_scheduler"
     )[0]
-    kind = session.variety
-    if numbers(version or "") < kind.oldest:
-        say("error", f"{kind.name} before {'.'.join(map(str, kind.oldest))} is not supported.")
     odd = sorted(LEXICAL & set((modes or "").split(",")))
     if odd:
         say("warning", f"sql_mode has {', '.join(odd)}; calls run without it.")

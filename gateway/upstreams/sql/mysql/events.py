@@ -28,6 +28,9 @@ _FORMAT, _TABLE = 15, 19
 _TABLE_ID = 71
 _MEMBER = re.compile(r"'(?:[^']|'')*'")
 
+# A key over hidden columns: of MariaDB by hash, of MySQL over an expression.
+_COMPUTED = re.compile(r"USING HASH|^\s*(?:[A-Z]+ )?KEY .*[(,]\(", re.MULTILINE)
+
 Encode = Callable[[bytes], bytes]
 
 
@@ -109,8 +112,8 @@ def _allowed(session: Session) -> bool:
 def layout(session: Session, table: Table) -> Layout | None:
     """``None`` for a table with a column or an index that cannot be written this way: what the
     server computes it does not compute again for an event."""
-    hidden = "USING HASH" if session.variety is MARIADB else "(("  # what a computed key stands on
-    if any(c.generated for c in table.columns) or hidden in definition(session, table.at):
+    text = definition(session, table.at)
+    if any(c.generated for c in table.columns) or _COMPUTED.search(text):
         return None
     found = session.texts(
         "SELECT column_type, data_type, character_octet_length, numeric_precision, "

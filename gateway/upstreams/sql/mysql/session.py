@@ -19,7 +19,7 @@ import pymysql
 from gateway.errors import UpstreamError
 from gateway.upstreams.sql.mysql.failures import FAILURES, lost, unreachable
 from gateway.upstreams.sql.mysql.streams import Reply, Row, Stream
-from gateway.upstreams.sql.mysql.varieties import MARIADB, variety
+from gateway.upstreams.sql.mysql.varieties import MARIADB, numbers, variety
 
 # Modes under which a text is read in another way than ``lexing`` reads it.
 LEXICAL = frozenset(
@@ -234,6 +234,12 @@ class Door:
             raise UpstreamError(
                 f"Source {self._source!r} is neither MariaDB nor MySQL; other servers are not "
                 "served.",
+                reason="upstream.failed",
+            )
+        if numbers(version or "") < found.oldest:
+            oldest = ".".join(map(str, found.oldest))
+            raise UpstreamError(
+                f"Source {self._source!r} is {found.name} before {oldest}, which is not served.",
                 reason="upstream.failed",
             )
         session.variety = found

@@ -51,7 +51,7 @@ class Variety:
 
     id: str
     name: str
-    oldest: tuple[int, int]
+    oldest: tuple[int, ...]
     pins: Mapping[str, str]
     settings: str
     loose: str
@@ -107,7 +107,7 @@ _LACKING = frozenset(
 MYSQL = Variety(
     id="mysql",
     name="MySQL",
-    oldest=(8, 0),
+    oldest=(8, 0, 21),  # from which on the functions are those of today
     pins={
         **_PINS,
         "transaction_isolation": "REPEATABLE-READ",

@@ -9,9 +9,10 @@ import pytest
 
 from gateway.errors import UpstreamError
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.mysql import varieties
+from gateway.upstreams.sql.mysql import session, varieties
 from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.functions import NATIVE
+from gateway.upstreams.sql.mysql.session import Door, Timeouts
 from gateway.upstreams.sql.mysql.varieties import MARIADB, MYSQL, Variety
 from tests.fixtures.mariadb_case import Case, Refused
 from tests.fixtures.mariadb_shapes import SHAPES, Shape
@@ -74,6 +75,17 @@ async def test_a_stored_function_of_such_a_name_is_not_run(mysql: Case) -> None:
             await mysql.parse(sql)
         assert refused.value.deny.reason == "action.unsupported"
     assert mysql.run("SELECT COUNT(*) FROM t") == [(2,)]
+
+
+@pytest.mark.parametrize("version", ["8.0.20", "5.7.44"])
+async def test_an_older_version_is_refused(
+    mysql_server: MysqlServer, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(session, "variety", lambda *_: MYSQL)
+    monkeypatch.setattr(session, "numbers", lambda _: varieties.numbers(version))
+    door = Door("app", mysql_server.url(), Timeouts(statement=5, lock=2, idle=30))
+    with pytest.raises(UpstreamError, match=r"MySQL before 8\.0\.21"):
+        door.connect()
 
 
 @pytest.mark.parametrize("name", ["area", "y"])
