@@ -23,14 +23,37 @@ def odd_call(tokens: Sequence[Token], known: Collection[str] = ()) -> str | None
     a sentence's object; ``None`` when all is known. ``known``: names, in lower case, that may
     stand before a bracket for other reasons."""
     before: Token | None = None
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+    for at, (token, after) in enumerate(zip(tokens, [*tokens[1:], None], strict=True)):
         # Native functions have no schema: with one, the name is that of a stored function.
         dotted = before is not None and before.kind == "other" and before.text == "."
-        told = _odd(token, after, known, dotted=dotted)
+        told = _odd(token, after, known if _declared(tokens, at) else (), dotted=dotted)
         if told is not None:
             return told
         before = token
     return None
+
+
+# What the name of a table follows that rows are inserted into, or that of a WITH's query.
+_DECLARES = frozenset(
+    {"into", "insert", "replace", "ignore", "low_priority", "high_priority", "delayed", "with",
+     "recursive"}
+)  # fmt: skip
+
+
+def _declared(tokens: Sequence[Token], at: int) -> bool:
+    """Whether a name before a bracket is given here, or the bracket lists its columns. Elsewhere it
+    is called, and what is called could be a function that was loaded under that name."""
+    start = at - 2 if at >= 2 and tokens[at - 1].text == "." else at
+    before = tokens[start - 1] if start > 0 else None
+    if before is None or before.text != ",":
+        return before is not None and before.text.lower() in _DECLARES
+    depth = 0
+    for end in range(at + 1, len(tokens)):
+        depth += {"(": 1, ")": -1}.get(tokens[end].text, 0) if tokens[end].kind == "other" else 0
+        if depth == 0:
+            rest = [t.text.lower() for t in tokens[end + 1 : end + 3]]
+            return rest == ["as", "("]
+    return False
 
 
 def _odd(token: Token, after: Token | None, known: Collection[str], *, dotted: bool) -> str | None:

@@ -162,3 +162,34 @@ def test_a_name_that_stands_before_a_bracket_is_no_licence_to_call_it() -> None:
 
 def test_replace_may_delete() -> None:
     assert written("REPLACE INTO t VALUES (1)").verbs == ("insert", "delete", "update")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH levenshtein AS (SELECT 1 AS a) SELECT levenshtein('a', 'b')",
+        "WITH levenshtein (a) AS (SELECT 1) SELECT 1, levenshtein('a', 'b') FROM levenshtein",
+        "WITH q AS (SELECT 1), levenshtein (a) AS (SELECT levenshtein('a', 'b')) SELECT 1 FROM q",
+        "INSERT INTO levenshtein (a) SELECT levenshtein('a', 'b')",
+        "INSERT INTO levenshtein (a) VALUES (d.levenshtein('a', 'b'))",
+    ],
+)
+def test_a_name_that_is_given_here_is_not_called_here(sql: str) -> None:
+    """A function that was loaded into the server stands in no catalog of routines."""
+    refused = judged(sql)
+    assert isinstance(refused, Deny)
+    assert refused.reason == "action.unsupported"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH levenshtein (a) AS (SELECT 1) SELECT a FROM levenshtein",
+        "WITH RECURSIVE q AS (SELECT 1 AS a), levenshtein (a) AS (SELECT a FROM q) SELECT 1 FROM q",
+        "INSERT INTO levenshtein (a) VALUES (1)",
+        "INSERT IGNORE levenshtein (a) VALUES (1)",
+        "REPLACE INTO d.levenshtein (a, b) VALUES (1, 2)",
+    ],
+)
+def test_a_name_may_be_given_here(sql: str) -> None:
+    assert written(sql)
