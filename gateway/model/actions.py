@@ -75,8 +75,8 @@ class Subject:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One use of a tool. ``request`` is what the surface read, for SQL
-    ``{"sql": str, "params": list | dict}``; ``digest`` is over its canonical form, the surface
-    and the tool (``audit.digest_of``)."""
+    ``{"sql": str, "params": list | dict}`` and ``"stdin": [str]`` where there is any; ``digest`` is
+    over its canonical form, the surface and the tool (``audit.digest_of``)."""
 
     id: str
     subject: Subject
@@ -122,10 +122,13 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlAction:
+    """``stdin``: what each COPY FROM STDIN of the text reads, in their order."""
+
     dialect: str
     text: str
     statements: tuple[Statement, ...]
     params: Json = ()
+    stdin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ def _sql(sql: SqlAction | None) -> dict[str, Json] | None:
             for statement in sql.statements
         ],
         "params": _plain(sql.params),
+        **({"stdin": list(sql.stdin)} if sql.stdin else {}),
     }
 
 

@@ -48,6 +48,7 @@ def ref(name: str) -> Schema:
 _SQL_PARTS: dict[str, Schema] = {
     "sql": TEXT,
     "params": {"type": ["array", "object"], "default": []},
+    "stdin": {"type": ["string", "array"], "items": TEXT},
     "dry_run": {"type": "boolean", "default": False},
 }
 _SCOPE = body(

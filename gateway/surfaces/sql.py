@@ -60,7 +60,16 @@ def sql_request(fields: Fields) -> dict[str, Json]:
         params = []
     if not isinstance(params, list | dict):
         raise Malformed("'params' must be a list or an object.")
-    return {"sql": sql, "params": params}
+    stdin = _stdin(fields.take("stdin"))
+    return {"sql": sql, "params": params, **({"stdin": stdin} if stdin else {})}
+
+
+def _stdin(given: Json) -> list[str]:
+    """What each COPY FROM STDIN reads; one may be given as a text."""
+    parts = [] if given is None else given if isinstance(given, list) else [given]
+    if not all(isinstance(part, str) for part in parts):
+        raise Malformed("'stdin' must be a text, or a list of texts.")
+    return parts
 
 
 def sql_digest(source: str, request: dict[str, Json], dry_run: bool) -> str:

@@ -73,6 +73,7 @@ BAD_BODIES = {
     "a byte order mark": b'\xef\xbb\xbf{"sql": "SELECT 1"}',
     "an integer beyond 64 bits": b'{"sql": "SELECT ?", "params": [123456789012345678901234]}',
     "too deep": b'{"sql": "SELECT 1", "params": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+    "rows where no statement reads any": b'{"sql": "SELECT 1", "stdin": ["1\\n"]}',
     "an unknown key": b'{"sql": "SELECT 1", "dryrun": true}',
     "two documents": b'{"sql": "SELECT 1"}{}',
     "a list": b'["SELECT 1"]',

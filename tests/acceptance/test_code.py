@@ -148,6 +148,30 @@ def world(
     postgres_server.drop_database(database)
 
 
+def test_rows_beside_the_text_are_decided_loaded_and_taken_back(world: World) -> None:
+    before = world.dump()
+    copy, rows = "COPY orders (id, customer, total) FROM STDIN", "91\t1\t3.50\n92\t\\N\t\\N\n"
+    judged = world.agent.post(
+        "/decide", json={"surface": "sql", "tool": "app", "sql": copy, "stdin": rows}
+    ).json()
+    assert judged["decision"] == "allow"
+    assert judged["input"]["action"]["sql"]["stdin"] == [rows]
+    assert judged["input"]["action"]["effects"][0]["verb"] == "insert"
+    done = world.sql(copy, stdin=rows).json()
+    assert (done["verb"], done["affected"], done["effect"]) == ("insert", 2, "applied")
+    assert [row for row in world.dump()[1] if row not in before[1]] == [
+        ("(91,1,3.50)",), ("(92,,)",),
+    ]  # fmt: skip
+    world.reverted(done["call"])
+    assert world.dump() == before
+    refused = world.sql("COPY ledger (what) FROM STDIN", stdin="x\n")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "policy.denied")
+    many = "".join(f"{n}\t1\t1\n" for n in range(100, 160))
+    refused = world.sql(copy, stdin=many)
+    assert refused.json()["reason"] == "limit.rows"
+    assert world.dump() == before
+
+
 @pytest.mark.parametrize(
     ("sql", "rows"),
     [

@@ -18,8 +18,18 @@ _PICK = "CREATE TABLE pick(id int, v text); INSERT INTO pick VALUES (1, 'one'), 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
+    """``stdin``: what a COPY of it reads."""
+
     name: str
     text: str
+    stdin: str | None = None
+
+    @classmethod
+    def told(cls, name: str, told: Any, words: Mapping[str, str]) -> Statement:
+        """``told``: its text, or that and its ``stdin``."""
+        if isinstance(told, str):
+            return cls(name, told.format(**words))
+        return cls(name, told["text"].format(**words), told["stdin"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ def _traps(told: Mapping[str, Any]) -> Iterator[Shape]:
         yield Shape(
             name=name,
             setup=";".join((trap["setup"], trap.get("rows", told.get("rows", _ROWS)))),
-            statements=(Statement(TRAP, trap["statement"]),),
+            statements=(Statement(TRAP, trap["statement"], trap.get("stdin")),),
             otherwise={TRAP: trap["otherwise"]} if "otherwise" in trap else {},
             since=trap.get("since", 0),
             drawn=trap.get("drawn", False),
@@ -99,7 +109,11 @@ def _traps(told: Mapping[str, Any]) -> Iterator[Shape]:
 
 def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:
     for name, shape in told["shapes"].items():
-        words = {"into": shape.get("into", "t"), "key": shape.get("key", "id")}
+        words = {
+            "into": shape.get("into", "t"),
+            "onto": shape.get("onto", "t(id, grp, v, n)"),
+            "key": shape.get("key", "id"),
+        }
         yield Shape(
             name=name,
             setup=";".join(
@@ -110,7 +124,7 @@ def _shapes(told: Mapping[str, Any]) -> Iterator[Shape]:
                 )
             ),
             statements=tuple(
-                Statement(what, text.format(**words)) for what, text in told["statements"].items()
+                Statement.told(what, text, words) for what, text in told["statements"].items()
             ),
             otherwise=shape.get("otherwise", {}),
             since=shape.get("since", 0),

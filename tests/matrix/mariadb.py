@@ -71,7 +71,7 @@ class Mariadb:
         image = b"".join(self.case.source._spooler.read(undo))
         return replace(undo, image=image, spooled=None)
 
-    def plain(self, sql: str) -> Mapping[str, Any]:
+    def plain(self, sql: str, stdin: str | None = None) -> Mapping[str, Any]:
         session = self._door.connect()
         try:
             return self._ran(session, sql)

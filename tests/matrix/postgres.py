@@ -121,11 +121,15 @@ class Postgres:
             )
         }
 
-    def plain(self, sql: str) -> Mapping[str, Any]:
+    def plain(self, sql: str, stdin: str | None = None) -> Mapping[str, Any]:
         results: list[dict[str, Any]] = []
-        if sql.startswith("COPY "):
-            return {"results": [{"affected": 0, "rows": []}]}  # waits for rows that never come
         try:
+            if stdin is not None:
+                cursor = self._agent.cursor()
+                with cursor.copy(sql.encode()) as copy:
+                    copy.write(stdin)
+                self._agent.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                return {"results": [{"affected": cursor.rowcount, "rows": []}]}
             for statement in [sql] if sql.startswith("DO ") else sql.split(";"):
                 cursor = self._agent.execute(statement.encode())
                 rows: list[list[Any]] = []

@@ -56,9 +56,9 @@ class Engine(Protocol):
         """With its images, which otherwise go with an attempt that asks for no permit."""
         ...
 
-    def plain(self, sql: str) -> Mapping[str, Any]:
+    def plain(self, sql: str, stdin: str | None) -> Mapping[str, Any]:
         """What the agent would see without a gateway: ``affected`` and ``rows`` of each
-        statement, or ``error``. Rolled back."""
+        statement, or ``error``. Rolled back. ``stdin``: what a COPY reads."""
         ...
 
 
@@ -78,8 +78,8 @@ async def shape_outcomes(engine: Engine, shape: Shape) -> dict[str, str]:
 
 async def _cell(engine: Engine, shape: Shape, statement: Statement) -> str:
     before, numbers = engine.rows(), engine.numbers()
-    plain = engine.plain(statement.text)
-    done = await _call(engine, statement.text)
+    plain = engine.plain(statement.text, statement.stdin)
+    done = await _call(engine, asked(statement.text, statement.stdin))
     if isinstance(done, (Deny, UpstreamError)):
         if engine.rows() != before:
             return f"{done.reason}, and yet something changed"
@@ -128,21 +128,23 @@ def _seen(plain: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
     return None
 
 
-def asked(sql: str) -> Call:
+def asked(sql: str, stdin: str | None = None) -> Call:
     """Each with an id of its own: a target remembers the calls that it has seen."""
     return Call(
         id=f"call_{next(_ids)}",
         subject=Subject(id="agent", session="s"),
         surface=Surface.SQL,
         tool="app",
-        request={"sql": sql},
+        request={"sql": sql} if stdin is None else {"sql": sql, "stdin": [stdin]},
         digest="d",
         received_at=datetime.now(UTC),
     )
 
 
-async def _call(engine: Engine, sql: str) -> tuple[Undo, Mapping[str, Any]] | Deny | UpstreamError:
-    call, upstream = asked(sql), engine.upstream
+async def _call(
+    engine: Engine, call: Call
+) -> tuple[Undo, Mapping[str, Any]] | Deny | UpstreamError:
+    upstream = engine.upstream
     try:
         action = await upstream.parse(call)
         if isinstance(action, Deny):

@@ -35,6 +35,20 @@ async def test_sql_becomes_one_call_with_what_was_sent(home: House) -> None:
     assert answer.headers["Holdfast-Call"] == call.id
 
 
+@pytest.mark.parametrize(
+    ("stdin", "kept"),
+    [("1\n", ["1\n"]), (["1\n", "2\n"], ["1\n", "2\n"]), (None, None), ([], None)],
+)
+async def test_rows_beside_the_text_are_part_of_the_call(
+    home: House, stdin: object, kept: object
+) -> None:
+    body = {"sql": "COPY t FROM STDIN", "params": []}
+    await home.agent("POST", "/sql/shop", json={**body, "stdin": stdin})
+    [call] = home.walk.calls
+    assert call.request == (body if kept is None else {**body, "stdin": kept})
+    assert call.digest == digest_of(Surface.SQL, "shop", call.request)
+
+
 async def test_a_success_is_one_object_as_the_contract_has_it(home: House) -> None:
     answer = await home.agent("POST", "/sql/shop", json={"sql": "DELETE FROM t"})
     document = answer.json()
@@ -103,6 +117,9 @@ async def test_a_rehearsal_has_a_digest_of_its_own(home: House) -> None:
         {"sql": ["SELECT 1"]},
         {"sql": "SELECT 1", "params": "x"},
         {"sql": "SELECT 1", "params": 0},
+        {"sql": "COPY t FROM STDIN", "stdin": 1},
+        {"sql": "COPY t FROM STDIN", "stdin": ["1", None]},
+        {"sql": "COPY t FROM STDIN", "stdin": {"t": "1"}},
         {"sql": "SELECT 1", "dry_run": "true"},
         {"sql": "SELECT 1", "dry_run": None},
         {"sql": "SELECT 1", "dryrun": True},

@@ -26,6 +26,16 @@ _FLAT_COMMENT = r"/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)"
 _ESCAPED_DOUBLE = r'"(?:[^"\\]++|""|\\.)*+(?:"|\Z)'
 
 
+def unread(stdin: object) -> Deny | None:
+    """The refusal of rows beside the text, at a source whose statements read none."""
+    if not stdin:
+        return None
+    return Deny(
+        reason="malformed",
+        detail="'stdin' is for COPY FROM STDIN, which PostgreSQL sources have. Use INSERT here.",
+    )
+
+
 def _nested_comment(levels: int) -> str:
     inner = "" if levels == 1 else "|" + _nested_comment(levels - 1)
     return rf"/\*(?:[^*/]++|\*(?!/)|/(?!\*){inner})*+(?:\*/|\Z)"

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gateway.errors import REASONS
-from gateway.upstreams.sql.gate import MAX_DEPTH, check_text
+from gateway.upstreams.sql.gate import MAX_DEPTH, check_text, unread
 
 PASS = [
     ("postgres", "SELECT 1"),
@@ -91,3 +91,11 @@ def test_the_look_takes_linear_time(sql: str) -> None:
         check_text(sql, max_bytes=1 << 20, dialect=dialect)
 
     assert time.perf_counter() - started < 3
+
+
+def test_rows_beside_the_text_are_refused_where_nothing_reads_them() -> None:
+    assert unread(None) is None
+    assert unread([]) is None
+    refusal = unread(["1\n"])
+    assert refusal is not None
+    assert refusal.reason == "malformed"

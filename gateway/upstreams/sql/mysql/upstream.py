@@ -26,6 +26,7 @@ from gateway.model import (
     Surface,
     Undo,
 )
+from gateway.upstreams.sql.gate import unread
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.mysql import checks, granting, moves, purging, receipts
 from gateway.upstreams.sql.mysql.attempt import MariadbAttempt, Surroundings
@@ -185,7 +186,7 @@ class MariadbUpstream:
                 detail='"params" of this source is a list; the statement refers to its values '
                 "by ?.",
             )
-        text = await self._read(sql, params or ())
+        text = unread(call.request.get("stdin")) or await self._read(sql, params or ())
         if isinstance(text, Deny):
             return text
         async with self._agents.session() as lent:

@@ -29,6 +29,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.postgres.capture import Capture, Hint
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
+from gateway.upstreams.sql.postgres.copying import load
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.working import SchemaWork
 from gateway.upstreams.sql.postgres.extent import Extent, baseline, finished, measured
@@ -53,7 +54,8 @@ class Line:
     """One statement, verbatim. ``types``: oids of the first parameters, those that it takes; 0
     where the server infers them. ``prepared``: its name on the session that judged it. ``near``:
     where its rows should be. ``change``: set where it changes the schema or clears tables.
-    ``code``: whether functions that users wrote run with it."""
+    ``code``: whether functions that users wrote run with it. ``loads``: it
+    reads the next part of ``Job.stdin``."""
 
     verb: str
     text: str
@@ -62,6 +64,7 @@ class Line:
     near: Near | None = None
     change: Written | None = None
     code: bool = False
+    loads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class Job:
 
     judge: Callable[[Session], Awaitable[tuple[Line, ...] | Deny]]
     params: tuple[bytes | None, ...]
+    stdin: tuple[bytes, ...] = ()
     call: str = ""
     irreversible: str | None = None
     inexact: bool = False
@@ -256,9 +260,12 @@ class PostgresAttempt:
     async def _statements(self, lines: Sequence[Line]) -> dict[str, Json]:
         limits = self._around.limits
         results: list[dict[str, Json]] = []
+        stdin = iter(self._job.stdin)
         for line in lines:
 
             async def verbatim(line: Line = line) -> Reply:
+                if line.loads:
+                    return await load(self._session, line.text, next(stdin))
                 return await self._session.extended(
                     line.text,
                     self._job.params[: len(line.types)],

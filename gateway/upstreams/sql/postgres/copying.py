@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import pq
+from psycopg import generators, pq
 from psycopg.pq import ExecStatus
 
 from gateway.errors import ImageDamaged
+from gateway.upstreams.sql.postgres.replies import DONE, Reply
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 
 # Signature, flags without oids, no extension; and what ends the rows.
@@ -26,6 +27,7 @@ TRAILER = b"\xff\xff"
 
 _CHUNK = 1 << 18
 _POLL_MS = 200
+_PIECE = 65_536  # bytes of what an agent loads, at a time
 
 Write = Callable[[bytes], None]
 
@@ -233,6 +235,30 @@ class _Out:
             if length == 0:
                 self._poll.poll(_POLL_MS)
                 self._pgconn.consume_input()
+
+
+async def load(session: Session, text: str, rows: bytes) -> Reply:
+    """One COPY FROM STDIN of an agent, verbatim, with what it reads."""
+    connection, pgconn = session.connection, session.connection.pgconn
+    async with connection.lock:
+        pgconn.send_query_params(text.encode(), None)
+        begun = await connection.wait(generators.fetch(pgconn))
+        if begun is not None and begun.status == ExecStatus.COPY_OUT:
+            pgconn.finish()  # nobody reads what it would send
+            raise psycopg.ProgrammingError("the server copies out")
+        if begun is None or begun.status != ExecStatus.COPY_IN:
+            while await connection.wait(generators.fetch(pgconn)) is not None:
+                continue
+            if begun is None or begun.status in DONE:
+                raise psycopg.ProgrammingError("the server did not start to copy")
+            raise psycopg.errors.error_from_result(begun)
+        for start in range(0, len(rows), _PIECE):
+            await connection.wait(generators.copy_to(pgconn, rows[start : start + _PIECE]))
+        done = await connection.wait(generators.copy_end(pgconn, None))
+    if done.status not in DONE:
+        raise psycopg.errors.error_from_result(done)
+    tag = (done.command_status or b"").decode()
+    return Reply(tag=tag, affected=done.command_tuples or 0, columns=(), origins=(), rows=[])
 
 
 async def copy_in(session: Session, target: str, parts: Iterable[bytes], *, binary: bool) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.model import EXECUTE, Deny
 from gateway.upstreams.sql.gate import check_text
-from gateway.upstreams.sql.postgres import executing
+from gateway.upstreams.sql.postgres import executing, loading
 from gateway.upstreams.sql.postgres import schema_statements as schema
 from gateway.upstreams.sql.postgres.functions import refused_by_name
 from gateway.upstreams.sql.postgres.libpg import Unparsable, deparse, parse, pg
@@ -25,6 +25,7 @@ from gateway.upstreams.sql.postgres.walk import (
     name_of,
     restricts,
     texts,
+    types_in,
     unlisted,
     unwrap,
 )
@@ -119,14 +120,9 @@ def _order(statements: list[Written]) -> Deny | None:
 def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
     statement = unwrap(node)
     kind = name_of(statement)
-    if kind == "VariableShowStmt":
-        return _show(text, statement)
-    if kind == "ExplainStmt":
-        return _explain(text, statement, numbers)
-    if kind == "DoStmt":
-        return executing.block_of(text, statement)
-    if kind == "CallStmt":
-        return _call(text, statement, numbers)
+    alone = _alone(text, statement, kind, numbers)
+    if alone is not None:
+        return alone
     if kind in _QUERIES:
         allowed = QUERY_NODES | {"IntoClause"}
     elif kind in SCHEMA_NODES:
@@ -148,6 +144,21 @@ def _written(text: str, node: Any, numbers: set[int]) -> Written | Deny:
     if kind in ("CreateTableAsStmt", "ViewStmt") or kind in _QUERIES:
         return _query_made(text, node, into, numbers)
     return _schema_change(text, statement, numbers)
+
+
+def _alone(text: str, statement: Any, kind: str, numbers: set[int]) -> Written | Deny | None:
+    """Statements of kinds that have rules of their own."""
+    if kind == "VariableShowStmt":
+        return _show(text, statement)
+    if kind == "ExplainStmt":
+        return _explain(text, statement, numbers)
+    if kind == "DoStmt":
+        return executing.block_of(text, statement)
+    if kind == "CallStmt":
+        return _call(text, statement, numbers)
+    if kind == "CopyStmt":
+        return _refused_parts(statement) or loading.loaded(text, statement)
+    return None
 
 
 def _expanded(found: Expanded) -> Written | Deny:
@@ -214,7 +225,7 @@ def _query(text: str, node: Any, verb: str, numbers: set[int], asks: str) -> Wri
         locks=any(name_of(m) == "LockingClause" for m in nodes),
         changes=tuple(c for m in nodes for c in _changes(m)),
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
-        types=_types(nodes),
+        types=types_in(nodes),
         relations=frozenset(m.relname for m in nodes if name_of(m) == "RangeVar"),
         param_types=_param_types(numbers),
         near=near(node),
@@ -328,7 +339,7 @@ def _schema_change(text: str, statement: Any, numbers: set[int]) -> Written | De
         restarts=schema.restarts(statement, nodes),
         alters=schema.alters(statement),
         functions=frozenset(texts(m.funcname)[-1] for m in nodes if name_of(m) == "FuncCall"),
-        types=_types(nodes),
+        types=types_in(nodes),
         relations=frozenset(m.relname for m in nodes if name_of(m) == "RangeVar"),
     )
 
@@ -377,11 +388,6 @@ def _changes(node: Any) -> tuple[Change, ...]:
         bounded = node.HasField("where_clause") and restricts(node.where_clause)
         return (Change(verb=_QUERIES[kind], bounded=bounded),)
     return ()
-
-
-def _types(nodes: list[Any]) -> frozenset[str]:
-    names = {texts(m.names)[-1] for m in nodes if name_of(m) == "TypeName"}
-    return frozenset(names - KNOWN_TYPES)
 
 
 def _param_types(numbers: set[int]) -> tuple[int, ...]:

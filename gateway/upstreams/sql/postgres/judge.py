@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.model import EXECUTE, ActionClass, Deny, Effect, Json, Statement
 from gateway.upstreams.sql.display import shown_aside
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres import executing, lookup
+from gateway.upstreams.sql.postgres import executing, loading, lookup
 from gateway.upstreams.sql.postgres.functions import FIRST_USER_OID
 from gateway.upstreams.sql.postgres.grammar import read
 from gateway.upstreams.sql.postgres.lookup import Connection
@@ -55,7 +55,7 @@ class JudgedStatement:
     the type. ``statement_name``: of the prepared statement on the judging connection, when one
     was asked for and can be executed as such. ``near``: where its rows should be. ``change``: what
     the text says of a schema change or TRUNCATE, ``None`` for everything else. ``code``: whether
-    functions that users wrote run with it."""
+    functions that users wrote run with it. ``loads``: it reads rows that travel beside it."""
 
     verb: str
     sql: str
@@ -64,6 +64,7 @@ class JudgedStatement:
     near: Near | None = None
     change: Written | None = None
     code: bool = False
+    loads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,12 @@ class Judge:
         made: set[str],
     ) -> _Part | Deny:
         resolved: Resolved | None = None
+        own: tuple[Effect, ...] = ()
+        if written.loads is not None:
+            filled = await loading.filled(connection, written)
+            if isinstance(filled, Deny):
+                return filled
+            written, own = filled[0], (filled[1],)
         if written.asks is not None:
             answer = await self._resolver.resolve(
                 connection,
@@ -207,7 +214,7 @@ class Judge:
         if isinstance(run, Deny):
             return run
         run += tuple(map(executing.executed, resolved.executes if resolved else ()))
-        return _part_of(written, resolved, (*named, *run))
+        return _part_of(written, resolved, (*own, *named, *run))
 
     async def _second_opinion(self, grammar: Grammar, parts: list[_Part]) -> tuple[str, ...]:
         if any(part.cls is not ActionClass.READ for part in parts):
@@ -267,6 +274,7 @@ def _part_of(
         else None,
         near=written.near,
         change=written if written.schema_change or written.verb == "truncate" else None,
+        loads=written.loads is not None,
     )
     return _Part(
         cls=_class(written, effects), verbs=verbs, effects=effects, statement=statement, run=run

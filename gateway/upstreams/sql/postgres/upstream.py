@@ -27,7 +27,7 @@ from gateway.model import (
     Undo,
 )
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres import checks, granting, landing
+from gateway.upstreams.sql.postgres import checks, granting, landing, loading
 from gateway.upstreams.sql.postgres.attempt import (
     Job,
     Line,
@@ -64,6 +64,7 @@ class _Facts:
     grammar: Grammar
     judged: Judged
     params: tuple[bytes | None, ...]
+    stdin: tuple[str, ...]
     foreseen: Foreseen
 
 
@@ -195,13 +196,16 @@ class PostgresUpstream:
         grammar = await self._judge.text(sql, values or ())
         if isinstance(grammar, Deny):
             return grammar
+        stdin = tuple(call.request.get("stdin") or ())
+        refusal = loading.counted(sum(w.loads is not None for w in grammar.statements), len(stdin))
+        if refusal is not None:
+            return refusal
         judged = await self._judged(grammar)
         if isinstance(judged, Deny):
             return judged
         found, foreseen = judged
-        return self._action(
-            call, _Facts(grammar=grammar, judged=found, params=params, foreseen=foreseen)
-        )
+        facts = _Facts(grammar=grammar, judged=found, params=params, stdin=stdin, foreseen=foreseen)
+        return self._action(call, facts)
 
     async def _purge(self, call: Call) -> Action | Deny:
         return purge_of(call, await self.quarantined(), self._resource())
@@ -258,6 +262,7 @@ class PostgresUpstream:
                 text=facts.grammar.text,
                 statements=judged.statements,
                 params=call.request.get("params") or (),
+                stdin=facts.stdin,
             ),
             why_irreversible=why,
             why_inexact=facts.foreseen.inexact,
@@ -317,6 +322,7 @@ class PostgresUpstream:
                     near=run.near,
                     change=run.change,
                     code=run.code,
+                    loads=run.loads,
                 )
                 for run in again.runs
             )
@@ -324,6 +330,7 @@ class PostgresUpstream:
         return Job(
             judge=judge,
             params=facts.params,
+            stdin=tuple(part.encode() for part in facts.stdin),
             call=call.id,
             irreversible=action.why_irreversible,
             inexact=action.why_inexact is not None,

@@ -3,13 +3,14 @@ nesting can be passed over, and what is not on a list is reported by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.upstreams.sql.postgres.libpg import pg
+from gateway.upstreams.sql.postgres.listed import KNOWN_TYPES
 
 _LOCATIONS = frozenset(
     """
@@ -117,6 +118,12 @@ def bare(root: Message) -> bytes:
 def texts(nodes: Any) -> tuple[str, ...]:
     """The values of a list of ``String`` nodes; ``*`` and other things are left out."""
     return tuple(n.string.sval for n in nodes if n.WhichOneof("node") == "string")
+
+
+def types_in(nodes: Iterable[Any]) -> frozenset[str]:
+    """The bare names of types that ``nodes`` spell, well-known ones left out."""
+    names = {texts(m.names)[-1] for m in nodes if name_of(m) == "TypeName"}
+    return frozenset(names - KNOWN_TYPES)
 
 
 def restricts(condition: Any) -> bool:

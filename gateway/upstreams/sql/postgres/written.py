@@ -50,6 +50,7 @@ class Written:
     changes should be. ``restarts``: sets sequences anew. ``alters``: the kinds of change
     that an ALTER TABLE makes, in the grammar's words. ``code``: the text of a DO; ``calls``: the
     procedure of a CALL. ``cursor``: what a cursor of the same text reads, and may lock meanwhile.
+    ``loads``: the table that a COPY fills, with the columns that it names.
     """
 
     sql: str
@@ -70,6 +71,7 @@ class Written:
     code: str | None = None
     calls: Named | None = None
     cursor: bool = False
+    loads: Named | None = None
 
     @property
     def schema_change(self) -> bool:

@@ -28,7 +28,7 @@ from gateway.model import (
     Statement,
     Undo,
 )
-from gateway.upstreams.sql.gate import check_text
+from gateway.upstreams.sql.gate import check_text, unread
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.sqlite import catalog, preparing, receipts
 from gateway.upstreams.sql.sqlite.attempt import Reader, Source, SqliteAttempt, SqliteUnwinding
@@ -212,7 +212,8 @@ class SqliteUpstream:
         sql = call.request.get("sql")
         if not isinstance(sql, str):
             return Deny(reason="malformed", detail="sql is a string.")
-        refusal = check_text(sql, max_bytes=self._limits.max_sql_bytes, dialect="sqlite")
+        refusal = unread(call.request.get("stdin"))
+        refusal = refusal or check_text(sql, max_bytes=self._limits.max_sql_bytes, dialect="sqlite")
         if refusal is not None:
             return refusal
         opened = self._here()

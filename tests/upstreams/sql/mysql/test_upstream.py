@@ -39,6 +39,7 @@ async def test_what_policy_sees(case: Case) -> None:
     [
         ({"sql": 1}, "malformed"),
         ({"sql": "SELECT 1", "params": {"a": 1}}, "malformed"),
+        ({"sql": "SELECT 1", "stdin": ["1"]}, "malformed"),
         ({"sql": "SELECT 1\0"}, "malformed"),
         ({"sql": "  ;  "}, "sql.unparsable"),
         ({"sql": "SELECT {{ a }}"}, "sql.unparsable"),

@@ -11,6 +11,7 @@ from gateway.upstreams.sql.postgres.walk import (
     name_of,
     restricts,
     texts,
+    types_in,
     unlisted,
     unwrap,
 )
@@ -91,3 +92,9 @@ def test_equal_meaning_is_told_apart_from_equal_place() -> None:
     assert bare(one) == bare(same)
     assert bare(one) != bare(other)
     assert name_of(unwrap(one)) == "SelectStmt"
+
+
+def test_types_that_need_no_catalog_are_left_out() -> None:
+    tree = parse("SELECT 1::int, 'a'::s.mood, CAST(x AS oddly[]) FROM t")
+
+    assert types_in(messages(tree)) == {"mood", "oddly"}
