@@ -21,7 +21,7 @@ from gateway.upstreams.sql.postgres.restore import Restore
 from gateway.upstreams.sql.postgres.session import Session
 from gateway.upstreams.sql.postgres.unwind import PostgresUnwinding
 
-_WHOLE_BYTES = 8 << 20  # size of a table that is compared as a whole
+_WHOLE_BYTES = 512 << 10  # size of a table that is compared as a whole: some 20 ms
 
 
 class CannotRehearse(Exception):
