@@ -8,6 +8,7 @@ the chain alone cannot show a cut tail or a log written anew by whoever owns the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -22,9 +23,43 @@ GENESIS = "0" * 64
 _typed = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 
 
+# For what ``_is_common`` lets pass these are RFC 8785's own bytes: the same escapes, keys in the
+# same order, integers as they are. The standard library's C code takes a fifth of the time.
+_common = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, check_circular=False, separators=(",", ":")
+).encode
+_LARGEST = 2**53
+
+
 def canonical(value: Json) -> bytes:
     """RFC 8785 bytes. Integers beyond 2**53 become strings, as JCS cannot hold them exactly."""
+    if _is_common(value):
+        with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair: refused below
+            return _common(value).encode("utf-8")
     return rfc8785.dumps(_exact(value))
+
+
+def _is_common(value: Json) -> bool:
+    """Whether ``value`` has only what two encoders cannot write differently: ASCII keys, texts,
+    small integers, booleans, null, in plain dicts and lists."""
+    waiting = [value]
+    for each in waiting:  # which grows meanwhile
+        kind = type(each)
+        if kind is str or each is None or kind is bool:
+            continue
+        if kind is dict:
+            if not all(map(_is_common_key, each)):
+                return False
+            waiting.extend(each.values())
+        elif kind is list or kind is tuple:
+            waiting.extend(each)
+        elif kind is not int or not -_LARGEST < each < _LARGEST:
+            return False
+    return True
+
+
+def _is_common_key(key: object) -> bool:
+    return type(key) is str and key.isascii()
 
 
 def canonical_digest(value: Json) -> str:
@@ -58,10 +93,8 @@ class Sealed:
 
 def seal(previous: str, seq: int, at: datetime, event: str, fields: Mapping[str, Json]) -> Sealed:
     """The next entry after the one whose hash is ``previous`` (``GENESIS`` for seq 1)."""
-    body = canonical(
-        {**fields, "seq": seq, "prev": previous, "at": at.isoformat(), "event": event}
-    ).decode("utf-8")
-    return Sealed(seq, _hash(body), body)
+    body = canonical({**fields, "seq": seq, "prev": previous, "at": at.isoformat(), "event": event})
+    return Sealed(seq, hashlib.sha256(body).hexdigest(), body.decode("utf-8"))
 
 
 def _hash(body: str) -> str:

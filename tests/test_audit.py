@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.audit import GENESIS, canonical, digest_of, seal, verify
@@ -181,6 +181,33 @@ def test_canonical_bytes_are_rfc_8785_to_both(value: Any) -> None:
     text = canonical(value)
     assert text == rfc8785.dumps(value)
     assert second_verifier.canonical(text.decode()) == value
+
+
+ASCII = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(st.characters(max_codepoint=127)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(ASCII)
+@example({"\x7f\x1f\x00": "\x00\x1f\x7f\u2028/\b\f"})
+@example({"surface": Surface.SQL, "b": [Surface.MCP]})
+@example({"b": "", "a": "", "B": "", "": "", "a\x00": ""})
+@example(["\ud800"])
+@example({"deep": [[[[[[[[{"x": 2**53 - 1}]]]]]]]]})
+def test_what_is_written_the_quick_way_are_the_same_bytes(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(rfc8785.CanonicalizationError):
+            canonical(value)
+        return
+    assert canonical(value) == expected
 
 
 @pytest.mark.parametrize(
