@@ -312,6 +312,32 @@ TRAPS: dict[str, tuple[str, str]] = {
         "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b'); CREATE INDEX i ON t(v);",
         "DROP TABLE t; CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'made up'),(7,'too')",
     ),
+    "table built anew, its rows and its index": (
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b'); CREATE INDEX i ON t(v);"
+        "CREATE TABLE c(k REFERENCES t(k)); INSERT INTO c VALUES(NULL);",
+        "CREATE TABLE n(k INTEGER PRIMARY KEY AUTOINCREMENT, v NOT NULL, x DEFAULT 7);"
+        "INSERT INTO n(k, v) SELECT k, v FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t;"
+        "CREATE INDEX i ON t(x, v); UPDATE t SET x = x + k",
+    ),
+    "column added and filled": (
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b');",
+        "ALTER TABLE t ADD COLUMN w; UPDATE t SET w = upper(v); DELETE FROM t WHERE w = 'A'",
+    ),
+    "trigger made and set off": (
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v); CREATE TABLE u(k); INSERT INTO u VALUES(1),(2);",
+        "CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM u WHERE k = NEW.k; END;"
+        "INSERT INTO t VALUES(2, 'x'); DROP TRIGGER g; INSERT INTO t VALUES(1, 'y')",
+    ),
+    "without rowid made of one with": (
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b');",
+        "ALTER TABLE t RENAME TO o; CREATE TABLE t(k TEXT PRIMARY KEY, v) WITHOUT ROWID;"
+        "INSERT INTO t SELECT * FROM o; DROP TABLE o; UPDATE t SET v = v || k",
+    ),
+    "table made of a query and read": (
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b'); ANALYZE;",
+        "CREATE TABLE m AS SELECT v, count(*) AS n FROM t GROUP BY v; SELECT * FROM m ORDER BY v;"
+        "DROP TABLE t",
+    ),
     "index, view and trigger dropped": (
         "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'); CREATE INDEX i ON t(v);"
         "CREATE VIEW w AS SELECT v FROM t; CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END;",
@@ -337,6 +363,5 @@ TRAPS: dict[str, tuple[str, str]] = {
 TRAPS_REFUSED = frozenset(
     {
         "full-text table renamed",  # its other tables would be renamed by the module
-        "table dropped and made anew",  # in one call; two calls are exact
     }
 )

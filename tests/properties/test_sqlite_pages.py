@@ -59,8 +59,9 @@ CALLS = st.one_of(
     st.just("DROP TABLE IF EXISTS w"),
     st.just("REPLACE INTO t VALUES(1000, 'made up'); DELETE FROM t WHERE k < 30"),
 )  # fmt: skip
+TEXTS = st.lists(CALLS, min_size=2, max_size=4).map("; ".join)
 STEPS = st.lists(
-    st.one_of(CALLS, st.sampled_from(["undo", "undo", "redo"])), min_size=2, max_size=14
+    st.one_of(CALLS, TEXTS, st.sampled_from(["undo", "undo", "redo"])), min_size=2, max_size=14
 )
 
 

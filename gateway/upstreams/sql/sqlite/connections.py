@@ -140,20 +140,25 @@ def _open(path: Path, flags: int, busy_s: float, foreign_keys: bool) -> apsw.Con
         raise explained(error, "open") from error
     try:
         db.set_busy_timeout(int(busy_s * 1000))
-        db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-        db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-        db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, int(foreign_keys))
-        db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
-        db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
-        db.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN_BYTES)
-        db.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
-        replace_slow(db)
-        db.pragma("temp_store", 2)
+        wall_in(db, foreign_keys=foreign_keys)
         db.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except apsw.Error as error:
         db.close()
         raise explained(error, "open") from error
     return db
+
+
+def wall_in(db: apsw.Connection, *, foreign_keys: bool) -> None:
+    """What holds for every connection that looks at an agent's statements."""
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, int(foreign_keys))
+    db.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+    db.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _MAX_PATTERN_BYTES)
+    db.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
+    replace_slow(db)
+    db.pragma("temp_store", 2)
 
 
 def recover(db: apsw.Connection) -> None:

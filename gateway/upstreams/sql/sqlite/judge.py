@@ -4,9 +4,10 @@ read-only connection whose authorizer writes down every act and denies what is n
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apsw
@@ -25,6 +26,7 @@ from gateway.upstreams.sql.sqlite.functions import (
     SHOWN_PRAGMAS,
 )
 from gateway.upstreams.sql.sqlite.params import Names, bind
+from gateway.upstreams.sql.sqlite.staging import CannotStage, Stage
 from gateway.upstreams.sql.sqlite.tokens import keywords
 
 _MAX_STATEMENTS = 1000
@@ -92,66 +94,132 @@ class Judge:
     """``db`` is a connection of its own that runs nothing of an agent's."""
 
     def __init__(self, db: apsw.Connection, *, foreign_keys: bool) -> None:
-        self._db = db
+        self._own = _Ground(db)
         self._foreign_keys = foreign_keys
-        self._version = -1
-        self._schema = Schema(
-            kinds={}, triggers=frozenset(), replacing=frozenset(), modules=frozenset()
-        )
 
     def judge(self, sql: str, params: object) -> Judgement | Deny:
         """Every statement of ``sql``, or the refusal of the first that is refused."""
-        self._refresh()
-        prepared: list[Prepared] = []
+        with contextlib.ExitStack() as stack:
+            found = self._judged(sql, stack)
+        if isinstance(found, Deny):
+            return found
+        if not found:
+            return Deny(reason="sql.unparsable", detail="The text holds no statement.")
+        bindings = bind([names for _, names in found], params)
+        if isinstance(bindings, Deny):
+            return bindings
+        judged = (
+            replace(one, bindings=values) for (one, _), values in zip(found, bindings, strict=True)
+        )
+        return Judgement(statements=tuple(judged), single=len(found) == 1)
+
+    def _judged(self, sql: str, stack: contextlib.ExitStack) -> list[tuple[Judged, Names]] | Deny:
+        """With the names of each statement's parameters. ``stack`` closes what is opened."""
+        ground = self._own
+        found: list[tuple[Judged, Names]] = []
         rest = sql
+        changed: Prepared | None = None
         while rest.strip():
-            one = self._prepare(rest)
+            if changed is not None:
+                staged = self._staged(ground, changed, stack)
+                if isinstance(staged, Deny):
+                    return staged
+                ground, changed = staged, None
+            ground.refresh()
+            one = ground.prepare(rest)
             if isinstance(one, Deny):
                 return one
             if one.runs:
-                prepared.append(one)
-            elif prepared and one.sql.strip("; \t\r\n\f"):
+                verdict = ground.verdict(one)
+                if isinstance(verdict, Deny):
+                    return verdict
+                aside = self._aside(ground, one)
+                found.append((effects.judged(one, verdict, ground.schema, (), aside), one.names))
+                changed = one if verdict == "schema" else None
+            elif found and one.sql.strip("; \t\r\n\f"):
                 # "; --" is how an injected text gets rid of what stood behind it.
                 return _unsupported("Only white space may follow the last semicolon.")
-            if not one.sql or len(prepared) > _MAX_STATEMENTS:
+            if not one.sql or len(found) > _MAX_STATEMENTS:
                 return _unsupported("The text holds too many statements.")
             rest = rest[len(one.sql) :]
-        if not prepared:
-            return Deny(reason="sql.unparsable", detail="The text holds no statement.")
-        bindings = bind([p.names for p in prepared], params)
-        if isinstance(bindings, Deny):
-            return bindings
-        judged: list[Judged] = []
-        for one, values in zip(prepared, bindings, strict=True):
-            verdict = self._verdict(one)
-            if isinstance(verdict, Deny):
-                return verdict
-            judged.append(effects.judged(one, verdict, self._schema, values, self._aside(one)))
-        return Judgement(statements=tuple(judged), single=len(judged) == 1)
+        return found
 
-    def _refresh(self) -> None:
-        version = int(str(self._db.pragma("schema_version")))
+    def _staged(
+        self, ground: _Ground, changed: Prepared, stack: contextlib.ExitStack
+    ) -> _Ground | Deny:
+        """Where the statements after ``changed`` are judged."""
+        try:
+            if ground.stage is None:
+                stage = Stage(ground.db, foreign_keys=self._foreign_keys)
+                stack.callback(stage.close)
+                ground = _Ground(stage.db, stage)
+            assert ground.stage is not None
+            ground.stage.carry_out(changed.sql, _UNBOUND, _Wall(changed).ask)
+        except CannotStage as error:
+            return _unsupported(
+                "What comes after a change of the schema in the same text cannot be judged before "
+                f"it ({error}); send it in a call of its own."
+            )
+        return ground
+
+    def _aside(self, ground: _Ground, one: Prepared) -> frozenset[Act]:
+        """What the statement does only because foreign keys are enforced."""
+        if not self._foreign_keys or one.readonly:
+            return frozenset()
+        bare = Prepared(sql=one.sql, first=one.first, word=one.word)
+        ground.db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+        try:
+            error = ground.ask(bare, [])
+        finally:
+            ground.db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+        return frozenset() if error else frozenset(one.acts) - frozenset(bare.acts)
+
+
+class _Wall:
+    """Permits what a statement was seen to do when it was prepared."""
+
+    def __init__(self, one: Prepared) -> None:
+        self._acts = one.acts
+
+    def ask(self, op: int, a: str | None, b: str | None, c: str | None, d: str | None) -> int:
+        return apsw.SQLITE_OK if Act(op, a, b, c, d) in self._acts else apsw.SQLITE_DENY
+
+
+class _Ground:
+    """What statements are judged by: a database, and what it holds. ``stage``: set where it is
+    not the file."""
+
+    def __init__(self, db: apsw.Connection, stage: Stage | None = None) -> None:
+        self.db = db
+        self.stage = stage
+        self._version = -1
+        self.schema = Schema(
+            kinds={}, triggers=frozenset(), replacing=frozenset(), modules=frozenset()
+        )
+
+    def refresh(self) -> None:
+        version = int(str(self.db.pragma("schema_version")))
         if version != self._version:
-            self._schema = names(self._db)
+            self.schema = names(self.db)
             self._version = version
 
     # --- preparing ------------------------------------------------------------------------
 
-    def _prepare(self, sql: str) -> Prepared | Deny:
+    def prepare(self, sql: str) -> Prepared | Deny:
         first, word = keywords(sql)
         one = Prepared(sql=sql, first=first, word=word)
         if first and first not in _SPOKEN:
             # The engine still has the word on where this statement ends and whether it is one.
             return self._refused_word(sql, first)
         refusals: list[Deny] = []
-        error = self._ask(one, refusals)
+        error = self.ask(one, refusals)
         if refusals:
             return refusals[0]
         if error is not None:
             return Deny(reason="sql.unparsable", detail=f"SQLite says: {error}.")
         return one
 
-    def _ask(self, one: Prepared, refusals: list[Deny]) -> str | None:
+    def ask(self, one: Prepared, refusals: list[Deny]) -> str | None:
         """Fills ``one`` from the engine; its message when it does not accept the statement."""
 
         asked = itertools.count(1)
@@ -173,9 +241,9 @@ class Judge:
             one.names = cursor.bindings_names
             return False
 
-        cursor = self._db.cursor()
+        cursor = self.db.cursor()
         cursor.exec_trace = stop
-        self._db.authorizer = authorize
+        self.db.authorizer = authorize
         try:
             cursor.execute(one.sql, _UNBOUND, can_cache=False)
         except apsw.ExecTraceAbort:
@@ -183,7 +251,7 @@ class Judge:
         except apsw.Error as error:
             return str(error)
         finally:
-            self._db.authorizer = None
+            self.db.authorizer = None
             cursor.close()
         return "nothing was prepared"
 
@@ -191,26 +259,14 @@ class Judge:
         shown = word if word.isalpha() else "This"
         one = Prepared(sql=sql, first=word, word=word)
         refusals: list[Deny] = []
-        error = self._ask(one, refusals)
+        error = self.ask(one, refusals)
         if error is not None and not refusals:
             return Deny(reason="sql.unparsable", detail=f"SQLite says: {error}.")
         return _unsupported(f"{shown} is not a kind of statement that is accepted here.")
 
-    def _aside(self, one: Prepared) -> frozenset[Act]:
-        """What the statement does only because foreign keys are enforced."""
-        if not self._foreign_keys or one.readonly:
-            return frozenset()
-        bare = Prepared(sql=one.sql, first=one.first, word=one.word)
-        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
-        try:
-            error = self._ask(bare, [])
-        finally:
-            self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
-        return frozenset() if error else frozenset(one.acts) - frozenset(bare.acts)
-
     # --- judging --------------------------------------------------------------------------
 
-    def _verdict(self, one: Prepared) -> str | Deny:
+    def verdict(self, one: Prepared) -> str | Deny:
         """The kind of statement: ``read``, ``explain``, ``pragma``, ``change`` or ``schema``."""
         unknown = self._unknown_table(one)
         if unknown is not None:
@@ -241,7 +297,7 @@ class Judge:
         virtual tables that it shows."""
         for act in one.acts:
             if act.op == apsw.SQLITE_READ:
-                if self._schema.kinds.get(folded(act.first or "")) not in ("virtual", "shadow"):
+                if self.schema.kinds.get(folded(act.first or "")) not in ("virtual", "shadow"):
                     return False
             elif act.op not in _READING and act.op != apsw.SQLITE_PRAGMA:
                 return False
@@ -251,14 +307,14 @@ class Judge:
         made = effects.made(one.acts)
         for act in one.acts:
             if act.op in _WRITING and act.first is not None:
-                kind = self._schema.kinds.get(folded(act.first))
-                if kind in ("virtual", "shadow") and folded(act.first) not in self._schema.texts:
+                kind = self.schema.kinds.get(folded(act.first))
+                if kind in ("virtual", "shadow") and folded(act.first) not in self.schema.texts:
                     return _unjudged(
                         f"{act.first} is a {kind} table: writes to it cannot be followed."
                     )
             elif act.op == apsw.SQLITE_READ and folded(act.first or "") in made:
                 continue
-            elif act.op == apsw.SQLITE_READ and not effects.readable(act, self._schema):
+            elif act.op == apsw.SQLITE_READ and not effects.readable(act, self.schema):
                 return _unjudged(f"{act.first} is not a table that may be read.")
         return None
 
