@@ -68,15 +68,19 @@ class Suite:
         self.seen[found] += 1
         if self._target.dump() != before:
             self._tell(sql, f"{found}, and yet something changed")
-        self._target.plain(sql)
+        self._plain(sql)
         if found == "read" and self._target.dump() != before:
             self._tell(sql, "judged a read, and something changed")
+
+    def _plain(self, sql: str) -> None:
+        if not getattr(sql, "stdin", ""):  # who reads nothing waits for ever
+            self._target.plain(sql)
 
     def _tell(self, sql: str, what: str) -> None:
         self.wrong.append(f"{what}: {sql[:300]}")
 
     async def _called(self, sql: str) -> Undo | str:
-        call = asked(sql)
+        call = asked(sql, getattr(sql, "stdin", None) or None)
         try:
             action = await self._target.upstream.parse(call)
             if isinstance(action, Deny):
@@ -113,7 +117,7 @@ class Suite:
             return
         self.seen["exact"] += 1
         if redo.reversibility is not Reversibility.EXACT:
-            self._target.plain(sql)
+            self._plain(sql)
             return
         again = await self._reverted(redo)
         if isinstance(again, str):

@@ -44,31 +44,51 @@ def mysqltest(text: str) -> Iterator[str]:
                 lines = []
 
 
+class WithRows(str):
+    """A COPY FROM STDIN and what it reads."""
+
+    stdin: str = ""
+
+
 def psql(text: str) -> Iterator[str]:
     """Of PostgreSQL's ``src/test/regress/sql``."""
-    lines, data = list[str](), False
+    lines, rows = list[str](), list[list[str]]()
+    data = False
     for line in text.splitlines():
-        if not data and not line.startswith("\\"):
+        if data and line.strip() != "\\.":
+            rows[-1].append(line)
+        elif not line.startswith("\\"):
             lines.append(line)
-        data = line.strip() != "\\." and (data or _FROM_STDIN.search(line) is not None)
-    whole, start = "\n".join(lines), 0
+        starts = not data and _FROM_STDIN.search(line) is not None
+        rows += [[]] if starts else []
+        data = line.strip() != "\\." and (data or starts)
+    whole, start, read = "\n".join(lines), 0, iter(rows)
     for found in _PSQL.finditer(whole):
         if found[0] == ";":
-            yield _COMMENTS.sub("", whole[start : found.start()]).strip()
+            statement = WithRows(_COMMENTS.sub("", whole[start : found.start()]).strip())
+            if _FROM_STDIN.search(whole[start : found.start()]):
+                statement.stdin = "".join(f"{row}\n" for row in next(read, []))
+            yield statement
             start = found.end()
 
 
 def tcl(text: str) -> Iterator[str]:
     """Of SQLite's ``test``."""
-    for found in _TCL.finditer(text):
-        depth, at = 1, found.end()
-        while depth and at < len(text):
-            depth += {"{": 1, "}": -1}.get(text[at], 0)
-            at += 1
+    for block in tcl_blocks(text):
         statement = ""
-        for part in re.split("(;)", text[found.end() : at - 1]):
+        for part in re.split("(;)", block):
             statement += part
             if part == ";" and sqlite3.complete_statement(statement):
                 yield statement.strip().removesuffix(";")
                 statement = ""
         yield statement.strip()
+
+
+def tcl_blocks(text: str) -> Iterator[str]:
+    """The same, several statements at once where they stand together."""
+    for found in _TCL.finditer(text):
+        depth, at = 1, found.end()
+        while depth and at < len(text):
+            depth += {"{": 1, "}": -1}.get(text[at], 0)
+            at += 1
+        yield text[found.end() : at - 1].strip()

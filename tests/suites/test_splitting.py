@@ -17,6 +17,9 @@ def test_strings_comments_and_data_end_no_statement() -> None:
     assert "INSERT INTO parted VALUES (1, 'it''s; one'), (2, 'two')" in found
     assert "CREATE TABLE pg_attrdef (LIKE parted INCLUDING ALL)" in found
     assert found[found.index("COPY opts FROM stdin") + 1].startswith("INSERT INTO opts")
+    copy = found[found.index("COPY opts FROM stdin")]
+    assert isinstance(copy, splitting.WithRows)
+    assert copy.stdin.endswith("\n")
     body = "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $x$ SELECT 1; $x$"
     assert list(splitting.psql(f"{body};\nSELECT 1;")) == [body, "SELECT 1"]
 
