@@ -333,6 +333,11 @@ TRAPS: dict[str, tuple[str, str]] = {
         "ALTER TABLE t RENAME TO o; CREATE TABLE t(k TEXT PRIMARY KEY, v) WITHOUT ROWID;"
         "INSERT INTO t SELECT * FROM o; DROP TABLE o; UPDATE t SET v = v || k",
     ),
+    "without rowid made anew with fewer columns": (
+        "CREATE TABLE t(a, b, k PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES(1, 2, 3), (4, 5, 6);",
+        "DROP TABLE t; CREATE TABLE t(k PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES(1), (2);"
+        "DELETE FROM t WHERE k = 1",
+    ),
     "table made of a query and read": (
         "CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1,'a'),(2,'b'); ANALYZE;",
         "CREATE TABLE m AS SELECT v, count(*) AS n FROM t GROUP BY v; SELECT * FROM m ORDER BY v;"

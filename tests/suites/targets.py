@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,8 @@ class SqliteTarget:
         bare = apsw.Connection(str(self._driver.path))
         try:
             bare.set_busy_timeout(500)
+            until = time.monotonic() + 5  # some are endless
+            bare.set_progress_handler(lambda: time.monotonic() > until, 10_000)
             with contextlib.suppress(apsw.Error):
                 bare.execute(sql).fetchall()
         finally:

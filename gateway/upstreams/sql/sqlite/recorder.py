@@ -49,7 +49,8 @@ class Touched:
 
 class Recorder:
     """``keyed``: tables WITHOUT ROWID by name, with the places of their key columns. ``sole``: the
-    one change that can happen; ``follow``: whether its rows are noted, as far as ``max_rows``."""
+    one change that can happen; ``follow``: whether its rows are noted, as far as ``max_rows``.
+    Without ``keys`` changes are counted and no more."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Recorder:
         max_rows: int,
         sole: Sole | None = None,
         follow: bool = True,
+        keys: bool = True,
     ) -> None:
         self._db = db
         self._places = {
@@ -75,7 +77,7 @@ class Recorder:
         self._before = 0
         self._running = False
         self._tables: dict[str, Touched] = {}
-        self.overflowed = not self._follow
+        self.overflowed = not (self._follow and keys)
         self.complete = True
 
     def start(self) -> None:

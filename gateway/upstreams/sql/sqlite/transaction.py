@@ -98,6 +98,9 @@ class Transaction:
     ) -> Recorder:
         sole = None if judgement is None else judgement.sole
         most, follow = self._most, True
+        if judgement is not None and judgement.whole_file:
+            # Names and keys may mean something else by the end, and nothing needs them then.
+            return Recorder(self._db, {}, max_rows=most, keys=False)
         if pages:
             most = min(most, self._limits.row_images)
             follow = sole is None or not self._surely_over(sole, most)
