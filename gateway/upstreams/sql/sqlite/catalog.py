@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -196,8 +196,11 @@ def _rowid_column(
     return None if indexed else str(keyed[0][0])
 
 
-def foreign_keys(db: apsw.Connection) -> list[ForeignKey]:
-    """Every foreign key of the main database whose parent table exists."""
+def foreign_keys(
+    db: apsw.Connection, concerning: Collection[str] | None = None
+) -> list[ForeignKey]:
+    """Every foreign key of the main database whose parent table exists; those from or to one of
+    the folded names ``concerning``, where there are some."""
     plain = [name for name, kind in listed(db).items() if kind == "table"]
     rows = db.execute(
         'SELECT t.value, f.id, f.seq, f."table", f."from", f."to" FROM json_each(?) AS t '
@@ -211,6 +214,9 @@ def foreign_keys(db: apsw.Connection) -> list[ForeignKey]:
         )
     keys: list[ForeignKey] = []
     for (table, _), parts in grouped.items():
+        ends = {folded(table), folded(parts[0][0])}
+        if concerning is not None and ends.isdisjoint(concerning):
+            continue
         there = shape(db, parts[0][0])
         if there is None:
             continue

@@ -1,4 +1,5 @@
-"""After a restore: no row that it touched may refer to nothing, or be referred to and be gone."""
+"""After a restore: no row that it touched may refer to nothing, or be referred to and be gone,
+unless it was so before the call (``adoption``)."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from gateway.upstreams.sql.sqlite import rows
+from gateway.upstreams.sql.sqlite.adoption import Orphans, referring
 from gateway.upstreams.sql.sqlite.catalog import ForeignKey, folded, quoted
 from gateway.upstreams.sql.sqlite.cells import Cell, Row, exact, fetch
 
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 _CHUNK = 200
 
 
-def leave_out(db: apsw.Connection, keys: Sequence[ForeignKey], items: Sequence[Item]) -> bool:
-    """Marks the restored rows that leave an orphan as conflicts; whether there was one."""
+def leave_out(
+    db: apsw.Connection, keys: Sequence[ForeignKey], items: Sequence[Item], known: Orphans
+) -> bool:
+    """Marks the restored rows that leave an orphan as conflicts; whether there was one. ``known``:
+    those that were orphans before the call."""
     names: dict[str, str] = {}
     chosen: dict[str, list[Item]] = {}
     for item in items:
@@ -29,12 +34,12 @@ def leave_out(db: apsw.Connection, keys: Sequence[ForeignKey], items: Sequence[I
             chosen.setdefault(names[name], []).append(item)
     found = False
     for key in keys:
-        found |= _children(db, key, chosen.get(folded(key.table), []))
-        found |= _parents(db, key, chosen.get(folded(key.parent), []))
+        found |= _children(db, key, chosen.get(folded(key.table), []), known)
+        found |= _parents(db, key, chosen.get(folded(key.parent), []), known)
     return found
 
 
-def _children(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> bool:
+def _children(db: apsw.Connection, key: ForeignKey, items: Sequence[Item], known: Orphans) -> bool:
     """Restored rows of the referring table whose parent is not there."""
     found = False
     for item in items:
@@ -43,12 +48,14 @@ def _children(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> bo
         cells = _present(db, item, key.columns)
         if cells is None or _exists(db, key.parent, key.to, cells):
             continue
+        if item.target is item.change.before and known.has(key, item.change.key):
+            continue
         item.leave("orphan")
         found = True
     return found
 
 
-def _parents(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> bool:
+def _parents(db: apsw.Connection, key: ForeignKey, items: Sequence[Item], known: Orphans) -> bool:
     """Rows of the table referred to whose removal leaves somebody's row without its parent."""
     gone: dict[object, tuple[Item, tuple[Cell, ...]]] = {}
     found = False
@@ -56,7 +63,8 @@ def _parents(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> boo
         if item.now is None:
             continue
         if not _stored(item, key.to):
-            found |= _leave_referenced(db, item, key, f"{quoted(key.columns[0])} IS NOT NULL", ())
+            where = f"{quoted(key.columns[0])} IS NOT NULL"
+            found |= _leave_referenced(db, item, key, where, (), known)
             continue
         cells = _cells(item, key.to, item.now)
         if cells is not None and not _exists(db, key.parent, key.to, cells):
@@ -68,15 +76,19 @@ def _parents(db: apsw.Connection, key: ForeignKey, items: Sequence[Item]) -> boo
         if _any_child(db, key, [cells for _, cells in chunk]):
             for item, cells in chunk:
                 where = rows.matching(key.columns, cells)
-                found |= _leave_referenced(db, item, key, where, cells)
+                found |= _leave_referenced(db, item, key, where, cells, known)
     return found
 
 
 def _leave_referenced(
-    db: apsw.Connection, item: Item, key: ForeignKey, where: str, cells: tuple[Cell, ...]
+    db: apsw.Connection,
+    item: Item,
+    key: ForeignKey,
+    where: str,
+    cells: tuple[Cell, ...],
+    known: Orphans,
 ) -> bool:
-    source = f"FROM main.{quoted(key.table)} WHERE {where} LIMIT 1"
-    if not fetch(db, ["1"], source, rows.plain(cells)):
+    if known.have_all(key, referring(db, key, where, cells)):
         return False
     item.leave("referenced")
     return True

@@ -13,6 +13,7 @@ from gateway.model import LISTED, Conflict, OnConflict
 from gateway.upstreams.sql.altered import altered, gone
 from gateway.upstreams.sql.merging import merged
 from gateway.upstreams.sql.sqlite import catalog, orphans, rows
+from gateway.upstreams.sql.sqlite.adoption import Orphans
 from gateway.upstreams.sql.sqlite.catalog import Shape, quoted
 from gateway.upstreams.sql.sqlite.cells import Row, fetch, same, same_cell, shown_row
 from gateway.upstreams.sql.sqlite.images import Change, TableImage
@@ -104,18 +105,19 @@ def restore(
     on_conflict: OnConflict,
     *,
     foreign_keys: bool,
+    known: Orphans,
     told: Ears,
 ) -> Restored:
     """Restores what can be restored and lists what cannot. Under ``abort`` that is done too, so
-    that every conflict is found; the caller rolls back when there is one. ``tell`` hears of each
-    conflict."""
+    that every conflict is found; the caller rolls back when there is one. ``told`` hears of each
+    conflict. ``known``: rows that were orphans before the call."""
     items = [item for image in images for item in _compared(db, image, on_conflict)]
     if on_conflict is OnConflict.FORCE:
         items = [item for item in items if item.why != UNDONE]
     keys = catalog.foreign_keys(db) if foreign_keys else []
     while True:
         db.execute("SAVEPOINT holdfast_restore")
-        clean = _apply(db, items, told) and not orphans.leave_out(db, keys, items)
+        clean = _apply(db, items, told) and not orphans.leave_out(db, keys, items, known)
         if clean:
             db.execute("RELEASE holdfast_restore")
             return _told(items, told)

@@ -16,6 +16,7 @@ from gateway.model import Deny, Json, Measured, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.rehearsed import cannot
 from gateway.upstreams.sql.sqlite import catalog, copies, images, receipts, rehearsal
+from gateway.upstreams.sql.sqlite.adoption import orphans_before
 from gateway.upstreams.sql.sqlite.catalog import Shape
 from gateway.upstreams.sql.sqlite.connections import Deadline, explained, spill_from, spilled
 from gateway.upstreams.sql.sqlite.facts import Judgement, Sole
@@ -177,11 +178,17 @@ class Transaction:
                 "journal": {} if self._kept is None else self._kept.as_json(),
                 "rowwise": self._rowwise,
                 "sequence": self._counters(),
+                "orphans": self._orphans(),
             },
             image=packed.image,
         )
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
+
+    def _orphans(self) -> list[str]:
+        if not self._rowwise:
+            return []  # the file as a whole has them as they were
+        return orphans_before(self._desk.peek, self._db, self.recorder.tables)
 
     @property
     def spilled(self) -> bool:

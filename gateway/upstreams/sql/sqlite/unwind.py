@@ -9,6 +9,7 @@ import apsw
 from gateway.errors import ImageDamaged
 from gateway.interfaces import Watch
 from gateway.model import Conflict, OnConflict, Step, Undo
+from gateway.upstreams.sql.sqlite.adoption import Orphans
 from gateway.upstreams.sql.sqlite.images import FORMAT, TableImage, unpack
 from gateway.upstreams.sql.sqlite.restore import Restored, restore, schema_change
 
@@ -93,7 +94,10 @@ def _one(
     changed = schema_change(db, images)
     if changed is not None:
         return _failed(call, undo, "revert.schema_changed", changed)
-    done = restore(db, images, on_conflict, foreign_keys=foreign_keys, told=tally.of(call))
+    known = Orphans.of(undo.manifest.get("orphans", ()))
+    done = restore(
+        db, images, on_conflict, foreign_keys=foreign_keys, known=known, told=tally.of(call)
+    )
     return Step(
         call=call,
         upstream=undo.upstream,
