@@ -28,7 +28,8 @@ _MOST_REFERRING = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """By foreign key and identity, as digests: an identity may be a person's name."""
+    """By foreign key, identity and content, as digests: what a row says is for its images alone,
+    and one that says something else by now is somebody's own."""
 
     known: frozenset[str] = frozenset()
 
@@ -36,31 +37,36 @@ class Orphans:
     def of(cls, told: Iterable[str]) -> Orphans:
         return cls(frozenset(told))
 
-    def has(self, key: ForeignKey, identity: Key) -> bool:
-        return bool(self.known) and _digest(key, identity) in self.known
+    def has(self, key: ForeignKey, row: Row) -> bool:
+        """``row``: its identity, then its columns."""
+        return bool(self.known) and _digest(key, row) in self.known
 
-    def have_all(self, key: ForeignKey, identities: Sequence[Key] | None) -> bool:
+    def have_all(self, key: ForeignKey, found: Sequence[Row] | None) -> bool:
         """Also where there are none; never where they are too many to be told."""
-        if identities is None:
-            return False
-        return all(self.has(key, identity) for identity in identities)
+        return found is not None and all(self.has(key, row) for row in found)
 
 
-def _digest(key: ForeignKey, identity: Key) -> str:
+def _digest(key: ForeignKey, row: Row) -> str:
     named = (folded(key.table), tuple(map(folded, key.columns)), folded(key.parent))
-    return hashlib.sha256(repr((named, exact(identity))).encode("utf-8")).hexdigest()[:32]
+    told = repr((named, exact(row))).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(told).hexdigest()[:32]
+
+
+def _told(shape: Shape) -> list[str]:
+    """The identity and the columns of a row ``c``."""
+    return [f"c.{name}" for name in (*rows.identity(shape), *map(quoted, shape.columns))]
 
 
 def referring(
     db: apsw.Connection, key: ForeignKey, where: str, cells: tuple[Cell, ...]
-) -> list[Key] | None:
-    """The identities of the rows of the referring table that ``where`` finds; ``None`` where
-    there are some that cannot be told."""
+) -> list[Row] | None:
+    """The rows of the referring table that ``where`` finds, as ``Orphans.has`` takes them; ``None``
+    where there are some that cannot be told."""
     shape = catalog.shape(db, key.table)
-    source = f"FROM main.{quoted(key.table)} WHERE {where} LIMIT {_MOST_REFERRING + 1}"
+    source = f"FROM main.{quoted(key.table)} AS c WHERE {where} LIMIT {_MOST_REFERRING + 1}"
     if shape is None or not shape.capturable:
         return None if fetch(db, ["1"], source, rows.plain(cells)) else []
-    found = fetch(db, rows.identity(shape), source, rows.plain(cells))
+    found = fetch(db, _told(shape), source, rows.plain(cells))
     return None if len(found) > _MOST_REFERRING else list(found)
 
 
@@ -75,33 +81,32 @@ def orphans_before(
         shape = catalog.shape(before, key.table)
         if shape is None or not shape.capturable or catalog.shape(before, key.parent) is None:
             continue
-        identities: list[Key] = []
+        orphans: list[Row] = []
         if folded(key.table) in touched:
-            identities += _among(before, key, shape, touched[folded(key.table)])
+            orphans += _among(before, key, shape, touched[folded(key.table)])
         if folded(key.parent) in touched:
             made = _made(before, after, key, touched[folded(key.parent)])
-            identities += _adopted(before, key, shape, made)
-        found.update(_digest(key, identity) for identity in identities)
+            orphans += _adopted(before, key, shape, made)
+        found.update(_digest(key, row) for row in orphans)
     return sorted(found)
 
 
 def _among(
     before: apsw.Connection, key: ForeignKey, shape: Shape, touched: Touched
-) -> Iterator[Key]:
+) -> Iterator[Row]:
     """Touched rows of the referring table."""
-    identity = [f"c.{name}" for name in rows.identity(shape)]
     source = f"FROM main.{quoted(key.table)} AS c WHERE {_dangling(key)}"
     if touched.whole:
-        yield from fetch(before, identity, source, ())
+        yield from fetch(before, _told(shape), source, ())
     elif shape.without_rowid:
         for one in touched.keys:
             where = _equal(shape.key, one)
-            yield from fetch(before, identity, f"{source} AND {where}", rows.plain(one))
+            yield from fetch(before, _told(shape), f"{source} AND {where}", rows.plain(one))
     else:
         for chunk in rows.chunks(list(touched.keys)):
             numbers = json.dumps([one[0] for one in chunk])
             where = f"c.{shape.rowid} IN (SELECT value FROM json_each(?))"
-            yield from fetch(before, identity, f"{source} AND {where}", (numbers,))
+            yield from fetch(before, _told(shape), f"{source} AND {where}", (numbers,))
 
 
 def _dangling(key: ForeignKey) -> str:
@@ -146,13 +151,12 @@ def _rows(db: apsw.Connection, shape: Shape, touched: Touched) -> Mapping[Key, R
 
 def _adopted(
     before: apsw.Connection, key: ForeignKey, shape: Shape, made: Sequence[tuple[Cell, ...]]
-) -> Iterator[Key]:
+) -> Iterator[Row]:
     """Rows that referred to what was ``made`` before it was."""
     looks = -(-len(made) // _CHUNK)
     most = _MOST_STEPS // looks if looks else 0
     if looks and not _indexed(before, key) and rows.count(before, key.table, most=most + 1) > most:
         return
-    identity = [f"c.{name}" for name in rows.identity(shape)]
     source = f"FROM main.{quoted(key.table)} AS c WHERE {_dangling(key)}"
     for chunk in rows.chunks(made, _CHUNK):
         if len(key.columns) == 1:
@@ -161,7 +165,7 @@ def _adopted(
         else:
             where = " OR ".join(f"({_equal(key.columns, cells)})" for cells in chunk)
         bound = tuple(value for cells in chunk for value in rows.plain(cells))
-        yield from fetch(before, identity, f"{source} AND ({where})", bound)
+        yield from fetch(before, _told(shape), f"{source} AND ({where})", bound)
 
 
 def _equal(columns: Sequence[str], cells: Sequence[Cell]) -> str:

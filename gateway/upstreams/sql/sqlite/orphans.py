@@ -48,7 +48,7 @@ def _children(db: apsw.Connection, key: ForeignKey, items: Sequence[Item], known
         cells = _present(db, item, key.columns)
         if cells is None or _exists(db, key.parent, key.to, cells):
             continue
-        if item.target is item.change.before and known.has(key, item.change.key):
+        if known.has(key, (*item.change.key, *item.target)):
             continue
         item.leave("orphan")
         found = True

@@ -100,6 +100,12 @@ async def test_calls_come_back_together(driver: Driver) -> None:
         ("INSERT INTO p VALUES (99, 'x', 0)", "INSERT INTO c VALUES (20, 99, 0)", "referenced"),
         ("INSERT INTO p VALUES (99, 'x', 0)", "UPDATE c SET p = 99 WHERE id = 1", "referenced"),
         ("INSERT INTO p VALUES (97, 'x', 0)", "UPDATE c SET p = 97 WHERE id = 7", "referenced"),
+        (
+            "INSERT INTO p VALUES (99, 'x', 0)",
+            "DELETE FROM c WHERE id = 7; INSERT INTO c VALUES (7, 99, 'another')",
+            "referenced",
+        ),
+        ("INSERT INTO p VALUES (99, 'x', 0)", "UPDATE c SET n = 1 WHERE id = 7", "referenced"),
         ("DELETE FROM c WHERE id = 1", "DELETE FROM p WHERE id = 1", "orphan"),
         ("INSERT INTO pair VALUES (1, 2)", "INSERT INTO of_pair VALUES (1, 2)", "referenced"),
     ],
