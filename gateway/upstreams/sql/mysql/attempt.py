@@ -28,7 +28,7 @@ from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.mysql import catalog, images, receipts, rows
 from gateway.upstreams.sql.mysql.capture import Capture, Ranged, TooMany, measured, sizes
-from gateway.upstreams.sql.mysql.catalog import Name, Trigger
+from gateway.upstreams.sql.mysql.catalog import ForeignKey, Name, Trigger
 from gateway.upstreams.sql.mysql.closure import Closure, closure
 from gateway.upstreams.sql.mysql.counters import Handled, handled
 from gateway.upstreams.sql.mysql.failures import code_of
@@ -44,6 +44,7 @@ from gateway.upstreams.sql.mysql.images import (
 from gateway.upstreams.sql.mysql.keeping import Keeper, Kept, refusal
 from gateway.upstreams.sql.mysql.landing import Ask, land
 from gateway.upstreams.sql.mysql.literals import quoted
+from gateway.upstreams.sql.mysql.orphans import standing
 from gateway.upstreams.sql.mysql.pool import Lent
 from gateway.upstreams.sql.mysql.rehearsal import CannotRehearse, rehearse
 from gateway.upstreams.sql.mysql.results import origins, render
@@ -84,6 +85,7 @@ class MariadbAttempt:
         self._around = around
         self._images: tuple[TableImage, ...] | Deny | Summary = ()
         self._triggers: Sequence[Trigger] = ()
+        self._keys: Sequence[ForeignKey] = ()
         self._undo: Undo | None = None
         self._result: dict[str, Json] = {}
         self._keeper = Keeper(around.spooler, around.limits.max_capture_bytes)
@@ -137,7 +139,7 @@ class MariadbAttempt:
         receipts.write(session, self._call)
         # Before anything runs: not every engine can roll back.
         reach = self._reach(session, peer)
-        self._triggers = reach.triggers
+        self._triggers, self._keys = reach.triggers, reach.keys
         before = handled(session)
         replies = [self._reply(session, written) for written in self._statements]
         after = handled(session)
@@ -231,7 +233,20 @@ class MariadbAttempt:
             spooled=spooled,
         )
         self._undo = undo
-        return Captured(undo=undo, receipt=self._call)
+        return await self._standing(undo) or Captured(undo=undo, receipt=self._call)
+
+    async def _standing(self, undo: Undo) -> Deny | None:
+        if not self._keys:
+            return None
+
+        def work(_: Session, peer: Session) -> Deny | None:
+            peer.run(rows.EXACT)
+            parts = Kept(undo, self._around.spooler).parts()
+            found = (standing(peer, self._keys, image) for image in parts)
+            return next((refusal for refusal in found if refusal is not None), None)
+
+        async with self._around.peers() as peer:
+            return await self._lent.do_with(peer, work)
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:
         """See ``Rehearsing``."""

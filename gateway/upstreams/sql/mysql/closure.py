@@ -22,13 +22,15 @@ _NUMBERED = "FTS_DOC_ID"
 @dataclass(slots=True)
 class Closure:
     """``tables``: all that can be written to. ``cascades``: foreign keys that act on the way from
-    a table. ``triggers``: of all the tables; ``fired``: those of them that fire."""
+    a table, of all the ``keys`` from and to them. ``triggers``: of all the tables; ``fired``: those
+    of them that fire."""
 
     tables: dict[Name, Table] = field(default_factory=dict)
     cascades: list[ForeignKey] = field(default_factory=list)
     fired: list[str] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
     partitioned: set[Name] = field(default_factory=set)
+    keys: list[ForeignKey] = field(default_factory=list)
 
 
 class _Unknown(Exception):
@@ -105,6 +107,7 @@ class _Walk:
                     "to it, and what they do could not be taken back: GRANT PROCESS ON *.* TO it."
                 )
             keys = catalog.foreign_keys(self._session, names)
+            self._found.keys += [key for key in keys if key not in self._found.keys]
             for name, verb, _ in batch:
                 self._follow(name, verb, keys)
             spoken = {(n, verb.upper()) for n, verb, by_sql in batch if by_sql}

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gateway.model import Deny
 from gateway.upstreams.sql.mysql import catalog, rows
 from gateway.upstreams.sql.mysql.catalog import Column, ForeignKey, Name, Table
+from gateway.upstreams.sql.mysql.images import TableImage
 from gateway.upstreams.sql.mysql.items import Item
 from gateway.upstreams.sql.mysql.literals import quoted
 from gateway.upstreams.sql.mysql.session import Session
@@ -45,6 +47,47 @@ def broken(session: Session, key: ForeignKey) -> bool:
         return True
     child = catalog.tables(session, [key.child])[key.child]
     return bool(_without_row(session, key, child))
+
+
+def standing(peer: Session, keys: Sequence[ForeignKey], image: TableImage) -> Deny | None:
+    """The refusal where rows that referred to nothing before the call are concerned: it changed or
+    deleted one, or made what it refers to. A revert leaves no orphan, so not these either. ``peer``
+    reads exact bytes, as they stand committed."""
+    for key in keys:
+        values = _concerned(key, image)
+        if not values:
+            continue
+        child = image.table
+        if child.at != key.child:
+            shown = catalog.tables(peer, [key.child])
+            if key.child not in shown:
+                continue  # nobody who reverts would see it either
+            child = shown[key.child]
+        for start in range(0, len(values), _AT_ONCE):
+            if _without_row(peer, key, child, values[start : start + _AT_ONCE], lock=""):
+                return Deny(
+                    reason="undo.unavailable",
+                    detail="This cannot be undone exactly: it concerns rows of "
+                    f"{'.'.join(key.child)} that refer to nothing by {key.name!r}, and a revert "
+                    "leaves no such rows. Nothing was changed.",
+                )
+    return None
+
+
+def _concerned(key: ForeignKey, image: TableImage) -> list[Values]:
+    table, found = image.table, dict[Values, None]()
+    if table.at == key.child:
+        for change in image.changes:
+            if change.before is not None:
+                found[_cells(table, key.columns, change.before)] = None
+    if table.at == key.parent:
+        had = {_cells(table, key.references, c.before) for c in image.changes if c.before}
+        for change in image.changes:
+            if change.after is not None:
+                value = _cells(table, key.references, change.after)
+                if value not in had:
+                    found[value] = None
+    return [value for value in found if None not in value]
 
 
 def _check(session: Session, key: ForeignKey, child: Table, items: Sequence[Item]) -> bool:
@@ -87,7 +130,12 @@ def _cells(table: Table, names: Sequence[str], row: Row) -> Values:
 
 
 def _without_row(
-    session: Session, key: ForeignKey, child: Table, values: Sequence[Values] | None = None
+    session: Session,
+    key: ForeignKey,
+    child: Table,
+    values: Sequence[Values] | None = None,
+    *,
+    lock: str = "LOCK IN SHARE MODE",
 ) -> set[Values]:
     """Those of ``values`` that rows of the child have and none of the parent; without them, one
     of all that there are."""
@@ -104,7 +152,7 @@ def _without_row(
         listed = ", ".join(
             "(" + ", ".join(map(rows.literal, columns, value)) + ")" for value in values
         )
-        meant, end = f"({names}) IN ({listed})", "LOCK IN SHARE MODE"
+        meant, end = f"({names}) IN ({listed})", lock
     found = session.rows(
         f"SELECT {rows.selected(columns, 'c')} FROM {quoted(*key.child)} AS c "
         f"WHERE {meant} AND NOT EXISTS "

@@ -28,6 +28,7 @@ from gateway.model import (
 from gateway.upstreams.sql.limits import SqlLimits
 from gateway.upstreams.sql.masking import Mask
 from gateway.upstreams.sql.postgres.capture import Capture, Hint
+from gateway.upstreams.sql.postgres.catalog import ForeignKey
 from gateway.upstreams.sql.postgres.checks import switches_triggers_off
 from gateway.upstreams.sql.postgres.copying import load
 from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
@@ -38,6 +39,7 @@ from gateway.upstreams.sql.postgres.fitness import Unfit
 from gateway.upstreams.sql.postgres.images import FORMAT, NO_WAY_BACK
 from gateway.upstreams.sql.postgres.landing import Ask, land
 from gateway.upstreams.sql.postgres.nearby import Near
+from gateway.upstreams.sql.postgres.references import loose
 from gateway.upstreams.sql.postgres.rehearsal import CannotRehearse, rehearse, rehearse_alone
 from gateway.upstreams.sql.postgres.replies import Reply
 from gateway.upstreams.sql.postgres.results import TypeNames
@@ -199,7 +201,7 @@ class PostgresAttempt:
                 self._undo = found
                 return Captured(undo=found, receipt=self._xid)
             async with self._around.peers() as peer:
-                captured = await Capture(
+                taking = Capture(
                     self._around.source,
                     self._session,
                     peer,
@@ -208,13 +210,23 @@ class PostgresAttempt:
                     spool=self._spool,
                     hint=self._hint(),
                     spare=self._around.spare,
-                ).take(self._extent, self._xid)
+                )
+                captured = await taking.take(self._extent, self._xid)
         except psycopg.Error as error:
             raise upstream_error(error, self._around.source) from error
         self._around.probe("postgres.captured")
-        if isinstance(captured, Captured):
-            self._undo = captured.undo
-        return captured
+        if isinstance(captured, Deny):
+            return captured
+        self._undo = captured.undo
+        return await self._tried(taking.loose) or captured
+
+    async def _tried(self, keys: Sequence[ForeignKey]) -> Deny | None:
+        """Rows that refer to nothing may be concerned: whether they come back shows."""
+        if not keys:
+            return None
+        refusal = await self.rehearse(demanded=True)
+        async with self._around.peers() as peer:
+            return await loose(peer, keys, refusal)
 
     async def rehearse(self, *, demanded: bool) -> Deny | None:
         assert self._undo is not None

@@ -18,7 +18,7 @@ from gateway.errors import SnapshotFailed
 from gateway.interfaces import Captured, Spool
 from gateway.model import Deny, Reversibility, Undo
 from gateway.upstreams.sql.limits import SqlLimits
-from gateway.upstreams.sql.postgres.catalog import Table
+from gateway.upstreams.sql.postgres.catalog import ForeignKey, Table
 from gateway.upstreams.sql.postgres.extent import Extent, Touched
 from gateway.upstreams.sql.postgres.fitness import Source, Unfit, readable, source, unfit
 from gateway.upstreams.sql.postgres.glance import KNOWN, copied, glanced_at, known_of, seen
@@ -70,6 +70,7 @@ class Capture:
         self._hint = hint
         self._spare = spare
         self._signer: Signer | None = None
+        self.loose: tuple[ForeignKey, ...] = ()  # those that are NOT VALID, once it was taken
 
     async def take(self, extent: Extent, xid: str) -> Captured | Deny:
         """``undo.unavailable`` where exact images or an exact way back cannot be had,
@@ -127,6 +128,7 @@ class Capture:
         await self._own.run(PIN)
         own_readable = await readable(self._own, oids)
         found, keys, known = known_of(await self._peer.kept(KNOWN, oids=oids))
+        self.loose = tuple(key for key in keys if not key.valid)
         family = frozenset(oid for table in found.values() for oid in table.ancestors)
         tables: list[TableImage] = []
         for touched in extent.tables:
@@ -150,6 +152,7 @@ class Capture:
         table = found.tables.get(touched.oid) if found is not None else None
         if found is None or table is None:
             return None
+        self.loose = tuple(key for key in found.keys if not key.valid)
         await unfit(
             self._peer,
             table,

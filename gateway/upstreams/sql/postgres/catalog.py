@@ -111,6 +111,7 @@ class ForeignKey:
     collations: tuple[str, ...]
     acts: bool  # deletes or updates of the parent change the child
     temporal: bool
+    valid: bool = True  # False: NOT VALID, so that rows may refer to nothing
 
 
 _TABLES = """
@@ -213,7 +214,7 @@ SELECT k.conname, k.conrelid::int8, k.confrelid::int8,
              LEFT JOIN pg_catalog.pg_collation o ON o.oid = f.attcollation
              LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace ORDER BY x.i),
        k.confupdtype NOT IN ('a', 'r') OR k.confdeltype NOT IN ('a', 'r'),
-       COALESCE((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false)
+       COALESCE((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false), k.convalidated
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
@@ -229,7 +230,7 @@ OF_TABLES = (
     Question(text=_INDEXES, width=7),
     Question(text=_TABLES, width=4),
 )
-OF_KEYS = Question(text=_FOREIGN_KEYS, width=11)
+OF_KEYS = Question(text=_FOREIGN_KEYS, width=12)
 
 
 async def tables(session: Session, oids: Sequence[int]) -> dict[int, Table]:
@@ -319,6 +320,7 @@ def foreign_keys_of(rows: Answer) -> tuple[ForeignKey, ...]:
             collations=tuple(collations),
             acts=acts,
             temporal=temporal,
+            valid=valid,
         )
         for (
             name,
@@ -332,5 +334,6 @@ def foreign_keys_of(rows: Answer) -> tuple[ForeignKey, ...]:
             collations,
             acts,
             temporal,
+            valid,
         ) in rows
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from psycopg.sql import Identifier
 
+from gateway.model import Deny
 from gateway.upstreams.sql.postgres.catalog import ForeignKey
 from gateway.upstreams.sql.postgres.restore import Problem, Restore
 from gateway.upstreams.sql.postgres.session import Session
@@ -27,6 +28,32 @@ async def broken(
                 for row in await _referenced(session, restore, key):
                     found.append((restore, Problem(row=row, why="referenced")))
     return found
+
+
+async def loose(peer: Session, keys: Sequence[ForeignKey], refusal: Deny | None) -> Deny | None:
+    """Of a call that concerns ``keys``, which are NOT VALID: ``refusal`` is what trying its way
+    back came to. Where it could not be tried, the call is refused if rows refer to nothing now."""
+    if refusal is None:
+        return None
+    for key in keys:
+        if await _dangling(peer, key):
+            return Deny(
+                reason="undo.unavailable",
+                detail=f"This cannot be undone exactly: foreign key {key.name!r} is NOT VALID, and "
+                "there are rows that refer to nothing, which a revert would not leave so. It was "
+                "rolled back and nothing changed.",
+            )
+    return None if refusal.reason == "undo.unavailable" else refusal
+
+
+async def _dangling(peer: Session, key: ForeignKey) -> bool:
+    children = [f"c.{_quoted(c)}" for c in key.child_columns]
+    filled = " AND ".join(f"{child} IS NOT NULL" for child in children)
+    (found,) = await peer.one(
+        f"SELECT EXISTS (SELECT 1 FROM {key.child_name} c WHERE {filled} AND NOT EXISTS "
+        f"(SELECT 1 FROM {key.parent_name} p WHERE {_equal('p', key, children)}))"
+    )
+    return bool(found)
 
 
 async def _orphans(session: Session, restore: Restore, key: ForeignKey) -> list[int]:
