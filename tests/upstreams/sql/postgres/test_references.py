@@ -4,7 +4,10 @@ import psycopg
 import pytest
 
 from gateway.errors import UpstreamError
-from gateway.model import OnConflict
+from gateway.model import Deny, OnConflict
+from gateway.upstreams.sql.postgres import catalog
+from gateway.upstreams.sql.postgres.references import loose
+from gateway.upstreams.sql.postgres.session import Session
 from tests.fixtures.postgres_case import Case
 
 _FAMILY = """
@@ -101,3 +104,29 @@ async def test_values_are_compared_as_those_that_they_refer_to(case: Case) -> No
     case.admin.execute("DELETE FROM p")
     reverted = await case.revert(done.undo)
     assert (reverted.states, reverted.whys) == (["conflict"], ["orphan"])
+
+
+async def test_without_a_trial_rows_that_refer_to_nothing_decide(case: Case) -> None:
+    case.setup(f"{_FAMILY} INSERT INTO c VALUES (5, NULL)")
+    case.admin.execute("ALTER TABLE c DROP CONSTRAINT c_p_fkey")
+    case.admin.execute("ALTER TABLE c ADD CONSTRAINT loose FOREIGN KEY (p) REFERENCES p NOT VALID")
+    untried = Deny(reason="undo.unavailable", detail="It could not be tried.")
+    differs = Deny(reason="undo.inexact", detail="It would not come back.")
+    async with case.peers.session() as peer:
+        tables = await catalog.tables(peer, await _oids(peer))
+        keys = await catalog.foreign_keys(peer, list(tables.values()))
+        assert [key.valid for key in keys] == [False]
+        assert await loose(peer, keys, None) is None
+        assert await loose(peer, keys, untried) is None
+        assert await loose(peer, keys, differs) is differs
+        case.admin.execute("ALTER TABLE c DROP CONSTRAINT loose; INSERT INTO c VALUES (6, 66)")
+        case.admin.execute("ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES p NOT VALID")
+        refusal = await loose(peer, keys, untried)
+    assert refusal is not None
+    assert (refusal.reason, "NOT VALID" in refusal.detail) == ("undo.unavailable", True)
+
+
+async def _oids(peer: Session) -> list[int]:
+    return [oid for (oid,) in await peer.rows(
+        "SELECT oid::int8 FROM pg_class WHERE relname IN ('p', 'c')"
+    )]  # fmt: skip
