@@ -31,7 +31,19 @@ class _Clock:
         return datetime.now(UTC)
 
 
-_UNCHANGING = ("SELECT", "DO", "CALL", "PREPARE", "DEALLOCATE", "DECLARE", "FETCH", "CLOSE")
+_UNCHANGING = (
+    "SAVEPOINT",
+    "RELEASE",
+    "ROLLBACK",
+    "SELECT",
+    "DO",
+    "CALL",
+    "PREPARE",
+    "DEALLOCATE",
+    "DECLARE",
+    "FETCH",
+    "CLOSE",
+)
 
 
 class Postgres:

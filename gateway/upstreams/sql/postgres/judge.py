@@ -28,10 +28,10 @@ PRELOAD = (
 
 # The less consequential first.
 _RANKS = """
-    prepare close fetch show explain select insert update merge delete truncate execute create
-    alter drop grant revoke
+    savepoint prepare close fetch show explain select insert update merge delete truncate execute
+    create alter drop grant revoke
     """.split()  # noqa: SIM905 - a list of words
-_EFFECTLESS = frozenset({"show", "prepare", "fetch", "close"})
+_EFFECTLESS = frozenset({"show", "savepoint", "prepare", "fetch", "close"})
 _KINDS = {
     "r": "table",
     "p": "table",

@@ -1,5 +1,5 @@
-"""What lasts from one statement of a text to the next: PREPARE with its EXECUTE, and cursors. The
-session that runs a call keeps neither beyond it, so both count only within one text.
+"""What lasts from one statement of a text to the next: PREPARE with its EXECUTE, cursors, and
+savepoints. The session that runs a call keeps none beyond it, so they count only within one text.
 
 EXECUTE is run as the statement that it stands for, with its constants in place: what is judged is
 what runs, and the server reads a constant there as it would read the same text as a parameter.
@@ -37,6 +37,7 @@ class Within:
         self._prepared: dict[str, Any] = {}
         self._executed: set[str] = set()
         self._cursors: set[str] = set()
+        self._savepoints: set[str] = set()
 
     def read(self, text: str, node: Any) -> Expanded | Written | Deny | None:
         """``None`` for every other statement."""
@@ -52,6 +53,8 @@ class Within:
             return self._declare(text, statement)
         if kind in ("FetchStmt", "ClosePortalStmt"):
             return self._fetch(text, statement, kind)
+        if kind == "TransactionStmt":
+            return self._savepoint(text, statement)
         return self._current(statement)
 
     def ended(self, statements: Sequence[Written]) -> Deny | None:
@@ -62,11 +65,14 @@ class Within:
                 f"{idle[0]} is prepared and not executed. What is prepared lasts no longer than "
                 "its call: execute it in the same text, or send the statement with parameters."
             )
-        used = self._cursors or self._executed
+        used = self._cursors or self._executed or self._savepoints
         if used and not any(written.changes for written in statements):
             return _unsupported(
-                "PREPARE and cursors are accepted where rows are changed; send a query by itself."
+                "PREPARE, cursors and savepoints are accepted where rows are changed; send a query "
+                "by itself."
             )
+        if self._savepoints and any(w.schema_change or w.verb == "truncate" for w in statements):
+            return _unsupported("Savepoints are accepted beside changes of rows only.")
         return None
 
     def _prepare(self, statement: Any) -> Written | Deny:
@@ -116,6 +122,17 @@ class Within:
                 return _unsupported(f"A cursor {words} is not accepted: none outlasts its call.")
         self._cursors.add(statement.portalname)
         return Expanded(text, statement.query, declares=True)
+
+    def _savepoint(self, text: str, statement: Any) -> Written | Deny | None:
+        """``None`` for what would end the transaction."""
+        name = statement.savepoint_name
+        if statement.kind == pg.TRANS_STMT_SAVEPOINT:
+            self._savepoints.add(name)
+        elif statement.kind not in (pg.TRANS_STMT_RELEASE, pg.TRANS_STMT_ROLLBACK_TO):
+            return None
+        elif name not in self._savepoints:
+            return _unsupported(f"There is no savepoint {name} in this text.")
+        return Written(sql=text, verb="savepoint", asks=None)
 
     def _current(self, statement: Any) -> Deny | None:
         for place in (m for m in messages(statement) if name_of(m) == "CurrentOfExpr"):

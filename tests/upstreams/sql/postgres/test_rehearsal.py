@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.interfaces import Captured
 from gateway.model import Deny, Permit, Undo
 from tests.fixtures.postgres_case import Case
 
@@ -73,6 +74,28 @@ async def test_a_rehearsal_that_passes_leaves_the_call_as_it_was(case: Case, sql
     able(case)
     assert await tried(case, sql) is None
     assert case.dump() == plain
+
+
+async def test_savepoints_of_an_agent_are_not_those_of_a_rehearsal(case: Case) -> None:
+    case.setup(_SHOP)
+    able(case)
+    before = case.dump()
+    texts = [
+        "SAVEPOINT rehearsal", "DELETE FROM c", "SAVEPOINT call", "DELETE FROM bag",
+        "ROLLBACK TO call", "SAVEPOINT attempt", "UPDATE bag SET n = 8",
+    ]  # fmt: skip
+    async with case.agents.session() as session:
+        attempt = case.attempt(session, *texts)
+        await attempt.run()
+        captured = await attempt.capture()
+        assert isinstance(captured, Captured)
+        assert await attempt.rehearse(demanded=True) is None
+        await attempt.commit(Permit.issue("call_1", 1))
+    after = case.dump()
+    assert after["public.c"] == [b""]
+    assert after["public.bag"] != before["public.bag"]
+    assert (await case.revert(captured.undo)).states == ["reverted"]
+    assert case.dump() == before
 
 
 # One digit of no weight and no sign, in binary; then come the digits shown and the digit itself.

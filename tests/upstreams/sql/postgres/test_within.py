@@ -1,4 +1,4 @@
-"""PREPARE with EXECUTE, and cursors, in one text: what runs is what was judged."""
+"""PREPARE with EXECUTE, cursors and savepoints in one text: what runs is what was judged."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ REFUSED = [
     "PREPARE p AS SELECT 1 FROM t FOR UPDATE; EXECUTE p; DROP TABLE t; EXECUTE p",
     "CREATE TABLE x AS EXECUTE p",
     "PREPARE p AS DELETE FROM t; EXPLAIN ANALYZE EXECUTE p",
+    "SAVEPOINT a",
+    "SAVEPOINT a; SELECT 1; ROLLBACK TO a",
+    "DELETE FROM t; ROLLBACK TO a",
+    "DELETE FROM t; RELEASE a",
+    "SAVEPOINT a; DELETE FROM t; ROLLBACK TO b",
+    "SAVEPOINT a; DELETE FROM t; ROLLBACK",
+    "SAVEPOINT a; DELETE FROM t; COMMIT",
+    "SAVEPOINT a; DELETE FROM t; COMMIT AND CHAIN",
+    "SAVEPOINT a; DELETE FROM t; PREPARE TRANSACTION 'a'",
+    "SAVEPOINT a; DELETE FROM t; TRUNCATE u; ROLLBACK TO a",
+    "SAVEPOINT a; DELETE FROM t; DROP TABLE u",
+    "BEGIN; SAVEPOINT a; DELETE FROM t",
     "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
     "DECLARE c BINARY CURSOR FOR SELECT 1",
     "DECLARE c CURSOR FOR SELECT lo_create(1)",
@@ -96,3 +108,16 @@ def test_a_cursor_is_judged_by_its_query() -> None:
     assert fetched.sql == "FETCH 2 FROM c"
     assert [change.bounded for change in changed.changes] == [True]
     assert changed.near is None
+
+
+def test_savepoints_run_as_they_are_written() -> None:
+    found = read(
+        'SAVEPOINT a; DELETE FROM t WHERE id = 1; ROLLBACK TO SAVEPOINT a; RELEASE "a"', 999
+    )
+    assert isinstance(found, Grammar)
+    assert [(w.verb, w.sql, w.asks is None) for w in found.statements] == [
+        ("savepoint", "SAVEPOINT a", True),
+        ("delete", "DELETE FROM t WHERE id = 1", False),
+        ("savepoint", "ROLLBACK TO SAVEPOINT a", True),
+        ("savepoint", 'RELEASE "a"', True),
+    ]
