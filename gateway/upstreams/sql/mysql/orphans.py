@@ -61,17 +61,24 @@ def standing(peer: Session, keys: Sequence[ForeignKey], image: TableImage) -> De
         if child.at != key.child:
             shown = catalog.tables(peer, [key.child])
             if key.child not in shown:
-                continue  # nobody who reverts would see it either
+                return _unavailable(
+                    key, "concerns rows that are not shown to the gateway's account"
+                )
             child = shown[key.child]
         for start in range(0, len(values), _AT_ONCE):
             if _without_row(peer, key, child, values[start : start + _AT_ONCE], lock=""):
-                return Deny(
-                    reason="undo.unavailable",
-                    detail="This cannot be undone exactly: it concerns rows of "
-                    f"{'.'.join(key.child)} that refer to nothing by {key.name!r}, and a revert "
-                    "leaves no such rows. Nothing was changed.",
+                return _unavailable(
+                    key, "concerns rows that refer to nothing, and a revert leaves no such rows"
                 )
     return None
+
+
+def _unavailable(key: ForeignKey, why: str) -> Deny:
+    return Deny(
+        reason="undo.unavailable",
+        detail=f"This cannot be undone exactly: by the foreign key {key.name!r} of "
+        f"{'.'.join(key.child)} it {why}. Nothing was changed.",
+    )
 
 
 def _concerned(key: ForeignKey, image: TableImage) -> list[Values]:

@@ -196,6 +196,10 @@ class Judge:
             if isinstance(answer, Deny):
                 return answer
             resolved = answer
+            if written.loads is not None:
+                altered = await loading.refilled(connection, written.loads, own[0])
+                if altered is not None:
+                    return altered
         else:
             refusal = await self._resolver.spelled(connection, written)
             refusal = refusal or await self._resolver.refused_functions(connection, written)

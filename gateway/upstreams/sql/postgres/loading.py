@@ -105,25 +105,55 @@ def _insert(relation: Any, columns: Sequence[str], where: Any) -> str:
     return deparse(query)
 
 
+# They turn an INSERT into something else, but no COPY: what the INSERT shows would not be it.
+_RULES = """
+SELECT r.rulename::text FROM pg_catalog.pg_rewrite r
+ WHERE r.ev_class = pg_catalog.to_regclass(
+         CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.quote_ident(%(name)s::text)
+              ELSE pg_catalog.quote_ident(%(schema)s) || '.' || pg_catalog.quote_ident(%(name)s)
+         END)
+   AND r.ev_type = '3'
+ LIMIT 1
+"""
+
+
 async def filled(connection: Connection, written: Written) -> tuple[Written, Effect] | Deny:
-    """What a COPY does to its own table, which no rule of the table turns into anything else; and
-    the COPY asking about the columns that it fills: all that are not generated, where it names
-    none."""
+    """What a COPY does to its own table, and the COPY asking about the columns that it fills: all
+    that are not generated, where it names none."""
     loads = written.loads
     assert loads is not None
     [(name, kind)] = await relations_named(connection, [loads])
     if kind == "f":
         return Deny(reason="action.unsupported", detail=f"{name} lives on another server.")
-    columns = loads.columns
-    if not columns:
-        place = {"schema": loads.schema, "name": loads.name}
-        found = await (await connection.execute(_COLUMNS, place)).fetchall()
-        columns = tuple(str(column) for (column,) in found)
+    rule = await (await connection.execute(_RULES, _place(loads))).fetchone()
+    if rule is not None:
+        return _unsupported(f"COPY passes by the rule {rule[0]} of {name}; use INSERT.")
+    columns = loads.columns or await _columns(connection, loads)
+    if not loads.columns:
         relation = pg.RangeVar(relname=loads.name, inh=True, relpersistence="p")
         relation.schemaname = loads.schema or ""
         written = replace(written, asks=_insert(relation, columns, None))
     what = "view" if kind == "v" else "table"
     return written, Effect(verb="insert", kind=what, name=name, columns=tuple(sorted(columns)))
+
+
+async def refilled(connection: Connection, loads: Named, filled: Effect) -> Deny | None:
+    """Once the server was asked, and so holds the table: whether the columns are still those."""
+    if loads.columns or filled.columns == tuple(sorted(await _columns(connection, loads))):
+        return None
+    return Deny(
+        reason="action.unsupported",
+        detail=f"{filled.name} was altered while this was judged. Send it again.",
+    )
+
+
+async def _columns(connection: Connection, loads: Named) -> tuple[str, ...]:
+    found = await (await connection.execute(_COLUMNS, _place(loads))).fetchall()
+    return tuple(str(column) for (column,) in found)
+
+
+def _place(loads: Named) -> dict[str, str | None]:
+    return {"schema": loads.schema, "name": loads.name}
 
 
 def counted(loads: int, given: int) -> Deny | None:

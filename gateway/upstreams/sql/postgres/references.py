@@ -36,7 +36,7 @@ async def loose(peer: Session, keys: Sequence[ForeignKey], refusal: Deny | None)
     if refusal is None:
         return None
     for key in keys:
-        if await _dangling(peer, key):
+        if await dangling(peer, key):
             return Deny(
                 reason="undo.unavailable",
                 detail=f"This cannot be undone exactly: foreign key {key.name!r} is NOT VALID, and "
@@ -46,7 +46,8 @@ async def loose(peer: Session, keys: Sequence[ForeignKey], refusal: Deny | None)
     return None if refusal.reason == "undo.unavailable" else refusal
 
 
-async def _dangling(peer: Session, key: ForeignKey) -> bool:
+async def dangling(peer: Session, key: ForeignKey) -> bool:
+    """Whether some row refers to nothing by ``key``."""
     children = [f"c.{_quoted(c)}" for c in key.child_columns]
     filled = " AND ".join(f"{child} IS NOT NULL" for child in children)
     (found,) = await peer.one(

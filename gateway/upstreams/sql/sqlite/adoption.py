@@ -23,7 +23,9 @@ _CHUNK = 200
 # Without an index on the referring columns each look at them goes through the whole table: so many
 # rows in all, beyond which nobody looks, and a revert that leaves such an orphan is a conflict.
 _MOST_STEPS = 20_000
-_MOST_REFERRING = 10_000
+# Of a call: beyond that the file as a whole has to take it back.
+MOST_ORPHANS = 10_000
+_SOME = f"LIMIT {MOST_ORPHANS + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +60,23 @@ def _told(shape: Shape) -> list[str]:
 
 
 def referring(
-    db: apsw.Connection, key: ForeignKey, where: str, cells: tuple[Cell, ...]
+    db: apsw.Connection, key: ForeignKey, where: str, cells: tuple[Cell, ...], known: Orphans
 ) -> list[Row] | None:
     """The rows of the referring table that ``where`` finds, as ``Orphans.has`` takes them; ``None``
-    where there are some that cannot be told."""
-    shape = catalog.shape(db, key.table)
-    source = f"FROM main.{quoted(key.table)} AS c WHERE {where} LIMIT {_MOST_REFERRING + 1}"
+    where there are some that cannot be ``known``."""
+    shape = catalog.shape(db, key.table) if known.known else None
+    source = f"FROM main.{quoted(key.table)} AS c WHERE {where}"
     if shape is None or not shape.capturable:
-        return None if fetch(db, ["1"], source, rows.plain(cells)) else []
-    found = fetch(db, _told(shape), source, rows.plain(cells))
-    return None if len(found) > _MOST_REFERRING else list(found)
+        return None if fetch(db, ["1"], f"{source} LIMIT 1", rows.plain(cells)) else []
+    found = fetch(db, _told(shape), f"{source} {_SOME}", rows.plain(cells))
+    return None if len(found) > MOST_ORPHANS else list(found)
 
 
 def orphans_before(
     before: apsw.Connection, after: apsw.Connection, tables: Mapping[str, Touched]
-) -> list[str]:
+) -> list[str] | None:
     """For the manifest: those among the touched rows, and those that refer to a row that the call
-    made. ``before`` sees the file as it was."""
+    made; ``None`` where they are too many. ``before`` sees the file as it was."""
     touched = {folded(name): what for name, what in tables.items()}
     found: set[str] = set()
     for key in catalog.foreign_keys(after, touched) if touched else ():
@@ -88,6 +90,8 @@ def orphans_before(
             made = _made(before, after, key, touched[folded(key.parent)])
             orphans += _adopted(before, key, shape, made)
         found.update(_digest(key, row) for row in orphans)
+        if len(found) > MOST_ORPHANS:
+            return None
     return sorted(found)
 
 
@@ -97,10 +101,10 @@ def _among(
     """Touched rows of the referring table."""
     source = f"FROM main.{quoted(key.table)} AS c WHERE {_dangling(key)}"
     if touched.whole:
-        yield from fetch(before, _told(shape), source, ())
+        yield from fetch(before, _told(shape), f"{source} {_SOME}", ())
     elif shape.without_rowid:
         for one in touched.keys:
-            where = _equal(shape.key, one)
+            where = rows.matching(shape.key, one, "c.")
             yield from fetch(before, _told(shape), f"{source} AND {where}", rows.plain(one))
     else:
         for chunk in rows.chunks(list(touched.keys)):
@@ -159,18 +163,8 @@ def _adopted(
         return
     source = f"FROM main.{quoted(key.table)} AS c WHERE {_dangling(key)}"
     for chunk in rows.chunks(made, _CHUNK):
-        if len(key.columns) == 1:
-            choices = ", ".join(rows.placeholder(cells[0]) for cells in chunk)
-            where = f"c.{quoted(key.columns[0])} IN ({choices})"
-        else:
-            where = " OR ".join(f"({_equal(key.columns, cells)})" for cells in chunk)
-        bound = tuple(value for cells in chunk for value in rows.plain(cells))
-        yield from fetch(before, _told(shape), f"{source} AND ({where})", bound)
-
-
-def _equal(columns: Sequence[str], cells: Sequence[Cell]) -> str:
-    pairs = zip(columns, cells, strict=True)
-    return " AND ".join(f"c.{quoted(column)} = {rows.placeholder(cell)}" for column, cell in pairs)
+        where, bound = rows.any_of(key.columns, chunk, "c.")
+        yield from fetch(before, _told(shape), f"{source} AND {where} {_SOME}", bound)
 
 
 def _indexed(db: apsw.Connection, key: ForeignKey) -> bool:

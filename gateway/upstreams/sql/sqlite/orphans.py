@@ -88,19 +88,14 @@ def _leave_referenced(
     cells: tuple[Cell, ...],
     known: Orphans,
 ) -> bool:
-    if known.have_all(key, referring(db, key, where, cells)):
+    if known.have_all(key, referring(db, key, where, cells, known)):
         return False
     item.leave("referenced")
     return True
 
 
 def _any_child(db: apsw.Connection, key: ForeignKey, wanted: Sequence[tuple[Cell, ...]]) -> bool:
-    if len(key.columns) == 1:
-        choices = ", ".join(rows.placeholder(cells[0]) for cells in wanted)
-        where = f"{quoted(key.columns[0])} IN ({choices})"
-    else:
-        where = " OR ".join(f"({rows.matching(key.columns, cells)})" for cells in wanted)
-    bound = tuple(value for cells in wanted for value in rows.plain(cells))
+    where, bound = rows.any_of(key.columns, wanted)
     return bool(fetch(db, ["1"], f"FROM main.{quoted(key.table)} WHERE {where} LIMIT 1", bound))
 
 

@@ -68,10 +68,23 @@ def identity(shape: Shape) -> tuple[str, ...]:
     return tuple(map(quoted, shape.key)) if shape.without_rowid else (str(shape.rowid),)
 
 
-def matching(columns: Sequence[str], key: Key) -> str:
-    """``"a" = ? AND "b" = ?`` for column names and the values that ``plain`` binds."""
+def matching(columns: Sequence[str], key: Key, of: str = "") -> str:
+    """``"a" = ? AND "b" = ?`` for column names and the values that ``plain`` binds. ``of``: what
+    stands before each name, ``c.`` for an alias."""
     pairs = zip(columns, key, strict=True)
-    return " AND ".join(f"{quoted(column)} = {placeholder(cell)}" for column, cell in pairs)
+    return " AND ".join(f"{of}{quoted(column)} = {placeholder(cell)}" for column, cell in pairs)
+
+
+def any_of(
+    columns: Sequence[str], wanted: Sequence[Key], of: str = ""
+) -> tuple[str, tuple[Value, ...]]:
+    """``matching`` for one of several keys, and the values to bind."""
+    if len(columns) == 1:
+        choices = ", ".join(placeholder(key[0]) for key in wanted)
+        where = f"{of}{quoted(columns[0])} IN ({choices})"
+    else:
+        where = " OR ".join(f"({matching(columns, key, of)})" for key in wanted)
+    return f"({where})", tuple(value for key in wanted for value in plain(key))
 
 
 def placeholder(cell: Cell) -> str:

@@ -4,7 +4,7 @@ measured, captured. Everything here blocks and runs in the writer's own thread."
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -140,11 +140,14 @@ class Transaction:
         why: Deny | None = None
         if not whole_file and not self.recorder.overflowed and not self.spilled:
             packed = self._packed()
+            orphans = orphans_before(self._desk.peek, self._db, self.recorder.tables)
+            if isinstance(packed, Packed) and orphans is None:
+                packed = unavailable("it concerns too many rows that refer to nothing")
             if isinstance(packed, Packed):
                 receipts.write(self._db, self._call, at)
                 self._kept = self._desk.journals.extend(self._db, self._call, self._counter)
                 self._rowwise = True
-                return self._captured(packed)
+                return self._captured(packed, orphans or ())
             why = packed
         receipts.write(self._db, self._call, at)
         kept = self._desk.journals.keep(self._db, self._call, self._counter)
@@ -167,7 +170,7 @@ class Transaction:
         sides = Sides(before=self._desk.peek, after=self._db, max_rows=self._most)
         return sides.pack(self.recorder.tables, max_bytes=self._limits.max_capture_bytes)
 
-    def _captured(self, packed: Packed) -> Captured:
+    def _captured(self, packed: Packed, orphans: Sequence[str] = ()) -> Captured:
         undo = Undo(
             upstream=self._upstream,
             kind="sqlite",
@@ -178,17 +181,12 @@ class Transaction:
                 "journal": {} if self._kept is None else self._kept.as_json(),
                 "rowwise": self._rowwise,
                 "sequence": self._counters(),
-                "orphans": self._orphans(),
+                "orphans": list(orphans),
             },
             image=packed.image,
         )
         self._undo = undo
         return Captured(undo=undo, receipt=self._call)
-
-    def _orphans(self) -> list[str]:
-        if not self._rowwise:
-            return []  # the file as a whole has them as they were
-        return orphans_before(self._desk.peek, self._db, self.recorder.tables)
 
     @property
     def spilled(self) -> bool:

@@ -13,16 +13,17 @@ from gateway.errors import UpstreamError
 from gateway.model import Action, Call, Deny, Effect
 from gateway.upstreams.sql.postgres.copying import load
 from gateway.upstreams.sql.postgres.grammar import read
+from gateway.upstreams.sql.postgres.loading import filled, refilled
 from gateway.upstreams.sql.postgres.upstream import PostgresUpstream
+from gateway.upstreams.sql.postgres.written import Grammar, Named
 from tests.fixtures.postgres_case import Case
 from tests.upstreams.sql.postgres.test_upstream import _call, _parsed, _upstream
 
 _SETUP = """
 CREATE TABLE t(id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "V v" text, twice int
   GENERATED ALWAYS AS (id * 2) STORED);
-CREATE TABLE ruled(id int, v text);
+CREATE TABLE plain(id int, v text);
 CREATE TABLE aside(id int);
-CREATE RULE r AS ON INSERT TO ruled DO INSTEAD INSERT INTO aside VALUES (NEW.id);
 CREATE FUNCTION wild() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
 CREATE FUNCTION odd(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN $1 % 2 = 1; END';
 CREATE DOMAIN oddly AS int CHECK (odd(VALUE));
@@ -77,14 +78,38 @@ async def test_without_columns_all_that_are_not_generated_are_filled(
     }  # fmt: skip
 
 
-async def test_a_rule_takes_nothing_away_from_what_policy_sees(upstream: PostgresUpstream) -> None:
-    action = await _parsed(upstream, _copy("COPY ruled FROM STDIN", "1\tx\n"))
-    assert {e.name for e in action.effects} >= {"public.ruled"}
+@pytest.mark.parametrize("rule", ["DO INSTEAD NOTHING", "DO ALSO INSERT INTO aside VALUES (1)"])
+@pytest.mark.parametrize(
+    "copy", ["COPY plain FROM STDIN", "COPY plain(id) FROM STDIN WHERE wild() > 0"]
+)
+async def test_a_table_with_rules_is_refused(
+    upstream: PostgresUpstream, case: Case, rule: str, copy: str
+) -> None:
+    """No rule turns a COPY into anything else, and what the INSERT shows would not be it."""
+    case.admin.execute(f"CREATE RULE away AS ON INSERT TO plain {rule}".encode())
+    refusal = await _told(upstream, copy, "1\tx\n")
+    assert (refusal.reason, "away" in refusal.detail) == ("sql.unsupported", True)
+
+
+async def test_columns_that_come_while_it_is_judged_are_noticed(
+    upstream: PostgresUpstream, case: Case
+) -> None:
+    named = Named(verb="insert", kind="table", schema=None, name="plain")
+    async with case.agents.session() as session:
+        written = read("COPY plain FROM STDIN", 999)
+        assert isinstance(written, Grammar)
+        found = await filled(session.connection, written.statements[0])
+        assert not isinstance(found, Deny)
+        assert await refilled(session.connection, named, found[1]) is None
+        case.admin.execute("ALTER TABLE plain ADD more oddly")
+        refusal = await refilled(session.connection, named, found[1])
+    assert refusal is not None
+    assert refusal.reason == "action.unsupported"
 
 
 async def test_each_copy_reads_its_own_rows(upstream: PostgresUpstream) -> None:
     call = _copy(
-        "COPY ruled FROM STDIN; UPDATE ruled SET v = v || '!'; COPY aside FROM STDIN;",
+        "COPY plain FROM STDIN; UPDATE plain SET v = v || '!'; COPY aside FROM STDIN;",
         "1\tx\n2\ty\n",
         "3\n",
     )
@@ -97,8 +122,8 @@ async def test_each_copy_reads_its_own_rows(upstream: PostgresUpstream) -> None:
 @pytest.mark.parametrize(
     ("sql", "stdin"),
     [
-        ("COPY ruled FROM STDIN", []),
-        ("COPY ruled FROM STDIN", ["1\tx\n", "2\ty\n"]),
+        ("COPY plain FROM STDIN", []),
+        ("COPY plain FROM STDIN", ["1\tx\n", "2\ty\n"]),
         ("INSERT INTO aside VALUES (1)", ["1\n"]),
         ("SELECT 1", [""]),
     ],
@@ -112,19 +137,19 @@ async def test_rows_without_their_copy_and_copies_without_rows(
 @pytest.mark.parametrize(
     "sql",
     [
-        "COPY ruled TO STDOUT",
+        "COPY plain TO STDOUT",
         "COPY (SELECT 1) TO STDOUT",
-        "COPY ruled FROM '/etc/hostname'",
-        "COPY ruled FROM PROGRAM 'echo 1'",
-        "COPY ruled FROM STDIN (FORMAT binary)",
-        "COPY BINARY ruled FROM STDIN",
-        "COPY ruled FROM STDIN (FREEZE)",
-        "COPY ruled FROM STDIN (ENCODING 'LATIN1')",
-        "COPY ruled FROM STDIN (ON_ERROR ignore)",
-        "COPY ruled FROM STDIN WHERE id > 1",
-        "COPY ruled(id) FROM STDIN WHERE id > $1",
-        "COPY pg_temp.ruled FROM STDIN",
-        "EXPLAIN COPY ruled FROM STDIN",
+        "COPY plain FROM '/etc/hostname'",
+        "COPY plain FROM PROGRAM 'echo 1'",
+        "COPY plain FROM STDIN (FORMAT binary)",
+        "COPY BINARY plain FROM STDIN",
+        "COPY plain FROM STDIN (FREEZE)",
+        "COPY plain FROM STDIN (ENCODING 'LATIN1')",
+        "COPY plain FROM STDIN (ON_ERROR ignore)",
+        "COPY plain FROM STDIN WHERE id > 1",
+        "COPY plain(id) FROM STDIN WHERE id > $1",
+        "COPY pg_temp.plain FROM STDIN",
+        "EXPLAIN COPY plain FROM STDIN",
     ],
 )
 async def test_other_forms_are_refused_by_their_text(sql: str) -> None:
@@ -136,10 +161,10 @@ async def test_other_forms_are_refused_by_their_text(sql: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "COPY ruled(id) FROM STDIN WHERE wild() > id",
-        "COPY ruled(id) FROM STDIN WHERE id::oddly > 1",
-        "COPY ruled(id) FROM STDIN WHERE pg_sleep(1) IS NULL",
-        "COPY ruled(id) FROM STDIN WHERE pg_read_file(v) = ''",
+        "COPY plain(id) FROM STDIN WHERE wild() > id",
+        "COPY plain(id) FROM STDIN WHERE id::oddly > 1",
+        "COPY plain(id) FROM STDIN WHERE pg_sleep(1) IS NULL",
+        "COPY plain(id) FROM STDIN WHERE pg_read_file(v) = ''",
         "COPY strange FROM STDIN",
         "COPY strange(o) FROM STDIN",
     ],

@@ -19,6 +19,7 @@ from gateway.upstreams.sql.postgres.ddl.quarantine import NoWayBack
 from gateway.upstreams.sql.postgres.ddl.sequences import Counter, Reset
 from gateway.upstreams.sql.postgres.fitness import Unfit, sources, unfit
 from gateway.upstreams.sql.postgres.images import BINARY, TEXT, Rows, TableImage
+from gateway.upstreams.sql.postgres.references import dangling
 from gateway.upstreams.sql.postgres.session import Session, TooMuch
 from gateway.upstreams.sql.postgres.sink import Sink
 
@@ -104,6 +105,11 @@ async def copied(
             await sequences.hold(own, counter)
     found = await catalog.tables(peer, oids)
     keys = await catalog.foreign_keys(peer, list(found.values()))
+    for key in keys:
+        if not key.valid and await dangling(peer, key):
+            raise Unfit(
+                f"rows refer to nothing by the foreign key {key.name!r}, which is NOT VALID."
+            )
     family = frozenset(oid for table in found.values() for oid in table.ancestors)
     budget = _Budget(limits)
     images = []

@@ -132,3 +132,26 @@ async def test_writers_wait_and_none_of_their_rows_is_missed(case: SchemaCase) -
     done = await case.call("TRUNCATE a")
     await case.revert(done.undo)
     assert case.owner.execute("SELECT id FROM a ORDER BY 1").fetchall() == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("sql", ["TRUNCATE kid", "TRUNCATE mum CASCADE", "TRUNCATE kid, mum"])
+@pytest.mark.parametrize("orphan", [True, False])
+async def test_rows_that_refer_to_nothing_are_not_cleared(
+    case_prepared: SchemaCase, sql: str, orphan: bool
+) -> None:
+    shop = case_prepared
+    shop.owner.execute(
+        "CREATE TABLE mum(id int PRIMARY KEY); CREATE TABLE kid(id int PRIMARY KEY, mum int);"
+        "INSERT INTO mum VALUES (1); INSERT INTO kid VALUES (1, 1)"
+    )
+    if orphan:
+        shop.owner.execute("INSERT INTO kid VALUES (7, 99)")
+    shop.owner.execute("ALTER TABLE kid ADD FOREIGN KEY (mum) REFERENCES mum NOT VALID")
+    before = shop.dump()
+    if orphan:
+        with pytest.raises(UpstreamError) as error:
+            await shop.call(sql)
+        assert error.value.reason == "undo.unavailable"
+    else:
+        assert (await shop.revert((await shop.call(sql)).undo)).states == ["reverted"]
+    assert different(before, shop.dump()) == []
