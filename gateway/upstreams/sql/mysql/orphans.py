@@ -53,7 +53,12 @@ def standing(peer: Session, keys: Sequence[ForeignKey], image: TableImage) -> De
     """The refusal where rows that referred to nothing before the call are concerned: it changed or
     deleted one, or made what it refers to. A revert leaves no orphan, so not these either. ``peer``
     reads exact bytes, as they stand committed."""
+    stored = {column.name for column in rows.stored(image.table)}
     for key in keys:
+        own = key.columns if image.table.at == key.child else ()
+        own += key.references if image.table.at == key.parent else ()
+        if not stored.issuperset(own):
+            return _unavailable(key, "concerns generated columns")
         values = _concerned(key, image)
         if not values:
             continue

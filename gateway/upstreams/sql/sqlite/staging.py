@@ -39,8 +39,15 @@ class Stage:
     def __init__(self, of: apsw.Connection, *, foreign_keys: bool) -> None:
         self.db = apsw.Connection(":memory:", statementcachesize=0)
         self._deadline = Deadline(self.db)
-        wall_in(self.db, foreign_keys=foreign_keys)
-        self.db.pragma("max_page_count", _MOST_PAGES)
+        try:
+            wall_in(self.db, foreign_keys=foreign_keys)
+            self.db.pragma("max_page_count", _MOST_PAGES)
+            self._fill(of)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, of: apsw.Connection) -> None:
         shadows = {folded(name) for name, kind in listed(of).items() if kind == "shadow"}
         with self._bounded(_SCHEMA_SECONDS):
             for name, sql in of.execute(_SCHEMA).fetchall():
