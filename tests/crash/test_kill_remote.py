@@ -3,7 +3,7 @@ has no transactions, while the network loses, delays, doubles and cuts off what 
 tool in a process of its own counts what happened: nothing is lost, nothing happens twice, and no
 settled state lies.
 
-``HOLDFAST_SEEDS`` seeds per step (2 by default).
+``HOLDFAST_SEEDS`` seeds per step (1 by default).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.fixtures import tool_double
 from tests.fixtures.http_shelf import Ledger
 from tests.fixtures.options import size
 
-SEEDS = size("seeds", 2)
+SEEDS = size("seeds", 1)
 
 WALK = (
     "walk.decided",

@@ -4,7 +4,8 @@ keys of all kinds, cascades, triggers and rows that only differ in what a collat
 of more rows than are held at once goes part by part: here that is more than one, two, or a great
 many.
 
-``HOLDFAST_CASES`` chains (500 by default).
+``HOLDFAST_CASES`` chains (500 by default; MySQL, the other variety of the same code, a quarter of
+them where no number is asked for).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from gateway.upstreams.sql.mysql.sweep import Sweep
 from gateway.upstreams.sql.mysql.triggers import Way
 from tests.fixtures.mariadb_case import Case, Dump, Refused
 from tests.fixtures.mariadb_server import MariadbServer
-from tests.fixtures.options import size
+from tests.fixtures.options import campaign, size
 
 CASES = size("cases", 500)
 SEEN: Counter[str] = Counter()
@@ -209,20 +210,27 @@ def _rows(dump: Dump) -> dict[str, object]:
     return {table: dump[table][1] for table in TABLES}
 
 
-@settings(
-    max_examples=CASES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=CASES <= 500,
-)
-@given(
-    agent=st.lists(statement, min_size=1, max_size=4),
-    others=st.lists(statement, max_size=2),
-    part=st.sampled_from([1, 2, images.PART]),
-)
-def test_taking_back_leaves_what_others_did_or_changes_nothing(
-    world: World, agent: list[str], others: list[str], part: int
-) -> None:
+def test_taking_back_leaves_what_others_did_or_changes_nothing(world: World) -> None:
+    fewer = world.case.server.kind == "mysql" and not campaign()
+
+    @settings(
+        max_examples=CASES // 4 if fewer else CASES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=CASES <= 500,
+    )
+    @given(
+        agent=st.lists(statement, min_size=1, max_size=4),
+        others=st.lists(statement, max_size=2),
+        part=st.sampled_from([1, 2, images.PART]),
+    )
+    def chain(agent: list[str], others: list[str], part: int) -> None:
+        _taken_back(world, agent, others, part)
+
+    chain()
+
+
+def _taken_back(world: World, agent: list[str], others: list[str], part: int) -> None:
     case = world.case
     images.PART = part
     world.reset()

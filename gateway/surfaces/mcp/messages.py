@@ -6,11 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mcp.shared.inbound import (
-    InboundLadderRejection,
-    classify_inbound_request,
-    find_duplicated_routing_header,
-)
 from starlette.requests import Request
 
 from gateway.errors import Malformed
@@ -134,6 +129,13 @@ def _is_current(params: Mapping[str, Json], request: Request) -> bool:
 
 
 def _check_headers(message: Message, request: Request) -> None:
+    # Slow to import: the catalogs of servers do it at the start, where there are any.
+    from mcp.shared.inbound import (
+        InboundLadderRejection,
+        classify_inbound_request,
+        find_duplicated_routing_header,
+    )
+
     repeated = find_duplicated_routing_header(request.headers.items())
     if repeated is not None:
         raise BadMessage(McpFault(MISMATCH, f"The header {repeated} is given twice."), message.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mcp.shared.inbound import MCP_PARAM_HEADER_PREFIX, validate_mcp_param_headers
 from starlette.requests import Request
 
 from gateway.errors import HoldfastError
@@ -10,13 +9,14 @@ from gateway.interfaces.mcp import Client, McpFault
 from gateway.surfaces.mcp.messages import Message
 from gateway.surfaces.mcp.names import Scope
 
-_PREFIX = MCP_PARAM_HEADER_PREFIX.lower()
-
 
 async def check(request: Request, scope: Scope, message: Message, client: Client) -> None:
     """Raises ``McpFault`` where a header and the argument that it repeats differ."""
+    from mcp.shared.inbound import MCP_PARAM_HEADER_PREFIX, validate_mcp_param_headers
+
     arguments = message.params.get("arguments") or {}
-    headed = any(name.startswith(_PREFIX) for name in request.headers)
+    prefix = MCP_PARAM_HEADER_PREFIX.lower()
+    headed = any(name.startswith(prefix) for name in request.headers)
     if message.method != "tools/call" or not isinstance(arguments, dict):
         return
     if not arguments and not headed:

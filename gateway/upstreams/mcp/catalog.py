@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import rfc8785
-from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 
 from gateway.interfaces import Clock
 from gateway.interfaces.mcp import Pin, PinStore
@@ -69,6 +68,10 @@ class Catalog:
     ``approved`` approves nothing by itself."""
 
     def __init__(self, server: str, *, pins: PinStore, clock: Clock, mode: str) -> None:
+        # The SDK takes a second of CPU to import, which whoever has no MCP server need not pay; who
+        # has one pays it here, at the start, and not in a request.
+        import mcp.shared.inbound  # noqa: F401
+
         self._server = server
         self._store = pins
         self._clock = clock
@@ -145,6 +148,8 @@ class Catalog:
             check = ArgumentCheck(document.get("inputSchema"))
         except SchemaUnusable as unusable:
             fault = fault or str(unusable)
+        from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
+
         schema = document.get("inputSchema")
         headed = {} if find_invalid_x_mcp_header(schema) else x_mcp_header_map(schema)
         tool = Tool(

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp.shared.inbound import encode_header_value
-
 from gateway import __version__
 from gateway.errors import UpstreamError
 from gateway.interfaces.mcp import (
@@ -156,6 +154,8 @@ class Session:
         headers = {"MCP-Protocol-Version": CURRENT, "Mcp-Method": method, **(more or {})}
         named = params.get(NAMED_BY.get(method, ""))
         if isinstance(named, str):
+            from mcp.shared.inbound import encode_header_value  # see catalog.py
+
             headers["Mcp-Name"] = encode_header_value(named)
         return headers
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mcp.shared.inbound import mcp_param_headers
-
 from gateway.errors import UpstreamError
 from gateway.interfaces.mcp import (
     INVALID_PARAMS,
@@ -114,6 +112,8 @@ class McpTransport:
         tool = await self._shelf.tool(client, str(params.get("name")))
         if tool is None or not tool.headed:
             return {}
+        from mcp.shared.inbound import mcp_param_headers  # see catalog.py
+
         return mcp_param_headers(tool.headed, params.get("arguments") or {})
 
     def _answer(
