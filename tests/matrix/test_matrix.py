@@ -19,8 +19,10 @@ from tests.matrix.postgres import Postgres
 from tests.matrix.running import shape_outcomes
 
 POSTGRES = load(FOLDER / "postgres.yaml")
-# Every how manieth cell of MariaDB and MySQL is run; all with ``HOLDFAST_MATRIX_STEP=1``.
+# Every how manieth cell of MariaDB and MySQL is run, and of each version of PostgreSQL: there the
+# two take turns, so that no cell is left out. ``HOLDFAST_MATRIX_STEP=1`` runs everything.
 STEP = size("matrix_step", 12)
+TURNS = size("matrix_step", 2)
 MARIADB = load(FOLDER / "mariadb.yaml")
 MYSQL = load(FOLDER / "mysql.yaml")
 
@@ -40,9 +42,11 @@ async def postgres(
 async def test_postgres(postgres: Postgres, shape: Shape) -> None:
     if postgres.number < shape.since:
         pytest.skip(f"not before version {shape.since // 10000}")
-    found = await shape_outcomes(postgres, shape)
-    expected = {name: shape.expected(name, postgres.version) for name in POSTGRES.statements}
-    assert found == expected
+    turn = POSTGRES.shapes.index(shape) + (postgres.version == "newest")
+    turns = 1 if shape.since else TURNS
+    some = tuple(s for i, s in enumerate(shape.statements) if (turn + i) % turns == 0)
+    found = await shape_outcomes(postgres, replace(shape, statements=some))
+    assert found == {one.name: shape.expected(one.name, postgres.version) for one in some}
 
 
 @pytest.mark.parametrize("trap", POSTGRES.traps, ids=lambda trap: trap.name)
