@@ -41,7 +41,7 @@ from tests.crash.bank import (
 from tests.crash.gatehouse import Gatehouse, Place, gatehouse
 from tests.crash.killing import Killer, Notes, run_and_kill
 from tests.fixtures.mariadb_server import MariadbServer
-from tests.fixtures.options import size
+from tests.fixtures.options import campaign, size
 from tests.fixtures.postgres_server import PostgresServer
 
 SEEDS = size("seeds", 3)
@@ -313,12 +313,14 @@ def mariadb_bank(each_mysql: MariadbServer) -> Iterator[Callable[[], str]]:
 
 @pytest.mark.parametrize("step", [*MARIADB, *MARIADB_BACK])
 def test_a_kill_with_a_mariadb_target_loses_nothing(
-    step: str, tmp_path: Path, mariadb_bank: Callable[[], str]
+    step: str, tmp_path: Path, each_mysql: MariadbServer, mariadb_bank: Callable[[], str]
 ) -> None:
-    killed = 0
-    for seed in range(MARIADB_SEEDS):
+    # MySQL, a variety of the same code, gets half of them where no number is asked for.
+    fewer = each_mysql.kind == "mysql" and not campaign()
+    killed, seeds = 0, MARIADB_SEEDS // 2 if fewer else MARIADB_SEEDS
+    for seed in range(seeds):
         folder = tmp_path / str(seed)
         folder.mkdir()
         back = step.startswith("back.") or "unw" in step
         killed += one_case(Place(folder, mariadb_bank()), step, seed, back=back)
-    assert killed >= MARIADB_SEEDS * 0.6, "the step is hardly ever reached"
+    assert killed >= seeds * 0.6, "the step is hardly ever reached"
