@@ -12,6 +12,7 @@ from gateway.surfaces.mcp.names import Scope
 
 async def check(request: Request, scope: Scope, message: Message, client: Client) -> None:
     """Raises ``McpFault`` where a header and the argument that it repeats differ."""
+    # Slow to import: see messages.py.
     from mcp.shared.inbound import MCP_PARAM_HEADER_PREFIX, validate_mcp_param_headers
 
     arguments = message.params.get("arguments") or {}
